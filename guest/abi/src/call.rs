@@ -1,0 +1,173 @@
+//! Calls from the guest kernel to the host.
+//!
+//! The kernel writes the number and up to [`ARGUMENTS_MAX`] words into the shared page and executes
+//! `int3` in its own address space. The answer is in `CALL_RESULT` when execution goes on: an i64,
+//! negative values are Linux error numbers. Strings and tables go through the call buffer. A gpa
+//! range named in an argument must lie in guest memory; the host checks, and answers -EFAULT.
+
+/// Words of arguments a call may have.
+pub const ARGUMENTS_MAX: usize = 6;
+
+/// A call, by number. Arguments in order, then what the answer means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Call {
+    /// gpa, length: a line of the kernel's log. Answer 0.
+    Log = 1,
+    /// gpa, length: the kernel cannot go on; the text says why. Does not return.
+    Panic = 2,
+    /// deadline (ns since boot, u64::MAX = none): sleeps until an event or the deadline. Answer 0.
+    Idle = 3,
+    /// No argument: nanoseconds since boot; CLOCK_REALTIME in ns is left in word 0 of the buffer.
+    Clock = 4,
+    /// gpa, length: fills with random bytes. Answer 0.
+    Random = 5,
+    /// No argument: takes everything from the free ring. Answer: frames taken.
+    DrainFree = 6,
+    /// Does not return: every task has ended.
+    Shutdown = 7,
+
+    /// tid, tgid, parent tid, root gfn of the page tables, job (0 = inherit): a task was made; it is
+    /// in its parent's cgroup, or in the job's for a job's first task. Answer 0 or an error, then
+    /// the task must not run.
+    TaskNew = 16,
+    /// tid, new root gfn; the new name is in the buffer, length in argument 2. Answer 0.
+    TaskExec = 17,
+    /// tid, wait status. Its page tables are no longer scanned. Answer 0.
+    TaskExit = 18,
+    /// tid, system call number: a task asked for a call the kernel does not have. Answer 0.
+    UnknownSyscall = 19,
+
+    /// Answer: length of the job descriptor left in the buffer, -EAGAIN when there is none.
+    JobFetch = 32,
+    /// job, tid: the first task runs the program. Answer 0.
+    JobStarted = 33,
+    /// job, errno: the program could not be loaded; the reason's text is in the buffer, length in
+    /// argument 2. Answer 0.
+    JobFailed = 34,
+    /// job, wait status of its first task. Answer 0.
+    JobDone = 35,
+    /// job, stream (1 or 2), gpa, length: writes. Answer: bytes taken, -EAGAIN, -EPIPE.
+    StreamWrite = 36,
+    /// job, gpa, length: reads standard input. Answer: bytes, 0 at the end, -EAGAIN.
+    StreamRead = 37,
+    /// job, stream: what it is. Answer: one of [`stream`].
+    StreamKind = 38,
+
+    /// length of the absolute path in the buffer, flags (1 = do not follow a last symbolic link):
+    /// looks it up in the share. Answer: a handle, or an error; a [`stat`] is left in the buffer.
+    FileOpen = 48,
+    /// handle: forgets it. Answer 0.
+    FileClose = 49,
+    /// handle, offset, gpa, length: reads. Answer: bytes.
+    FileRead = 50,
+    /// handle, cookie (0 = start): entries (see [`entry`]) in the buffer. Answer: bytes, 0 at the end.
+    FileReaddir = 51,
+    /// handle of a symbolic link: the target is left in the buffer. Answer: its length.
+    FileReadlink = 52,
+}
+
+impl Call {
+    /// Every call, for decoding and for tables.
+    pub const ALL: [Self; 23] = [
+        Self::Log,
+        Self::Panic,
+        Self::Idle,
+        Self::Clock,
+        Self::Random,
+        Self::DrainFree,
+        Self::Shutdown,
+        Self::TaskNew,
+        Self::TaskExec,
+        Self::TaskExit,
+        Self::UnknownSyscall,
+        Self::JobFetch,
+        Self::JobStarted,
+        Self::JobFailed,
+        Self::JobDone,
+        Self::StreamWrite,
+        Self::StreamRead,
+        Self::StreamKind,
+        Self::FileOpen,
+        Self::FileClose,
+        Self::FileRead,
+        Self::FileReaddir,
+        Self::FileReadlink,
+    ];
+
+    /// Decodes a number; `None` for an unknown one.
+    #[must_use]
+    pub fn from_number(number: u64) -> Option<Self> {
+        Self::ALL.into_iter().find(|&call| call as u64 == number)
+    }
+}
+
+/// Answers of [`Call::StreamKind`].
+pub mod stream {
+    /// A pipe, a socket or anything else without an end that could be seeked to.
+    pub const PIPE: i64 = 0;
+    /// A terminal.
+    pub const TERMINAL: i64 = 1;
+    /// A regular file.
+    pub const FILE: i64 = 2;
+}
+
+/// Words of a file's description in the call buffer, as 64-bit indices.
+pub mod stat {
+    /// Device number as in `struct stat`.
+    pub const DEV: usize = 0;
+    /// Inode number.
+    pub const INO: usize = 1;
+    /// File type and permission bits, as `st_mode`.
+    pub const MODE: usize = 2;
+    /// Link count.
+    pub const NLINK: usize = 3;
+    /// Bytes.
+    pub const SIZE: usize = 4;
+    /// Last modification, in seconds since 1970.
+    pub const MTIME_S: usize = 5;
+    /// Its nanoseconds.
+    pub const MTIME_NS: usize = 6;
+    /// Words in all.
+    pub const WORDS: usize = 7;
+}
+
+/// A job descriptor, in the call buffer.
+///
+/// Words 0-4 as named here, then strings, each ended by a NUL: the program's path, the working
+/// directory, then `ARGC` arguments, then `ENVC` environment entries.
+pub mod job {
+    /// Job id, never 0.
+    pub const ID: usize = 0;
+    /// Handle of the program's file, as if opened by `FileOpen`.
+    pub const PROGRAM: usize = 1;
+    /// Size of the program's file in bytes.
+    pub const SIZE: usize = 2;
+    /// Number of arguments, the program's name included.
+    pub const ARGC: usize = 3;
+    /// Number of environment entries.
+    pub const ENVC: usize = 4;
+    /// Words before the strings.
+    pub const WORDS: usize = 5;
+}
+
+/// A directory entry in the buffer of `FileReaddir`: a packed sequence of
+/// u64 inode, u64 next cookie, u8 type (as `d_type`), u8 length of the name, the name.
+pub mod entry {
+    /// Bytes before the name.
+    pub const HEADER_LEN: usize = 18;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_call_decodes_to_itself() {
+        for call in Call::ALL {
+            assert_eq!(Call::from_number(call as u64), Some(call));
+        }
+        assert_eq!(Call::from_number(0), None);
+        assert_eq!(Call::from_number(53), None);
+    }
+}

@@ -1,0 +1,57 @@
+//! The words of the boot page and of the shared page, as indices of 64-bit words.
+
+/// Words of the boot page: written once by the host, only read by the guest.
+pub mod boot {
+    /// [`crate::VERSION`].
+    pub const VERSION: usize = 0;
+    /// Bytes of guest memory, from address 0.
+    pub const RAM_BYTES: usize = 1;
+    /// Guest-physical address of the frame table.
+    pub const FRAME_TABLE_GPA: usize = 2;
+    /// First frame number that is free when the kernel starts.
+    pub const FIRST_FREE_GFN: usize = 3;
+    /// Time-stamp counter rate in kHz.
+    pub const TSC_KHZ: usize = 4;
+    /// Huge frames (2 MiB) set aside at the end of memory.
+    pub const HUGE_FRAMES: usize = 5;
+    /// 1 when programs run as seen on a machine whose `syscall` enters ring 0.
+    pub const DIRECT_SYSCALL: usize = 6;
+    /// 16 random bytes for the kernel's own use (two words).
+    pub const RANDOM: usize = 8;
+}
+
+/// Words of the shared page. Each is written by one side only, named in its line.
+pub mod shared {
+    /// Guest: id of the task for which memory is touched from now on; 0 = nobody, the kernel.
+    pub const CURRENT_TID: usize = 0;
+    /// Host sets 1, guest clears before it looks: there is something in the event ring.
+    pub const EVENTS_PENDING: usize = 1;
+    /// Host sets 1, guest clears: the time slice is over.
+    pub const TICK: usize = 2;
+    /// Guest: tasks ready to run; the host ticks while there are two or more.
+    pub const RUNNABLE: usize = 3;
+    /// Guest: frames ever pushed to the free ring; slot = value modulo ring size.
+    pub const FREE_HEAD: usize = 4;
+    /// Host: frames ever taken from the free ring. A slot below it may be handed out again.
+    pub const FREE_TAIL: usize = 5;
+    /// Guest: frames it has handed out again; the ring is full when HEAD - REUSED = slots.
+    pub const FREE_REUSED: usize = 6;
+    /// Host: events ever queued.
+    pub const EVENT_HEAD: usize = 7;
+    /// Guest: events ever taken.
+    pub const EVENT_TAIL: usize = 8;
+    /// Guest: number of the call it makes ([`crate::call`]).
+    pub const CALL: usize = 16;
+    /// Guest: first of the call's arguments; [`crate::call::ARGUMENTS_MAX`] words.
+    pub const CALL_ARGUMENTS: usize = 17;
+    /// Host: the answer; as i64, negative values are Linux error numbers.
+    pub const CALL_RESULT: usize = 24;
+    /// Guest: page faults of tasks handled.
+    pub const PAGE_FAULTS: usize = 32;
+    /// Guest: system calls of tasks handled.
+    pub const SYSTEM_CALLS: usize = 33;
+    /// Guest: switches from one task to another.
+    pub const TASK_SWITCHES: usize = 34;
+    /// Guest: frames handed out and not given back.
+    pub const FRAMES_IN_USE: usize = 35;
+}

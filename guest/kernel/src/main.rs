@@ -1,0 +1,2 @@
+//! Guest kernel of vmcg.
+fn main() {}
