@@ -40,6 +40,9 @@ pub mod shared {
     pub const EVENT_HEAD: usize = 7;
     /// Guest: events ever taken.
     pub const EVENT_TAIL: usize = 8;
+    /// Guest: when it wants a tick although fewer than two tasks are ready, in nanoseconds since
+    /// boot as `Clock` counts them; `u64::MAX` = never. For sleepers beside a running task.
+    pub const DEADLINE: usize = 9;
     /// Guest: number of the call it makes ([`crate::call`]).
     pub const CALL: usize = 16;
     /// Guest: first of the call's arguments; [`crate::call::ARGUMENTS_MAX`] words.
