@@ -1,0 +1,259 @@
+//! The host directory that guest programs see, read-only and confined.
+//!
+//! Names are looked up below the share's root with `openat2(RESOLVE_IN_ROOT)`: `..` and symbolic
+//! links, absolute ones too, end inside. Devices, sockets and pipes of the host are never opened,
+//! only described. What was opened is named by a handle from a table of bounded size.
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, SeekFrom, Stat};
+use rustix::io::Errno;
+
+mod lookup;
+
+/// Most files a guest may hold open; beyond it a lookup answers ENFILE.
+pub const HANDLES_MAX: usize = 16_384;
+
+/// Longest path, in bytes, as `PATH_MAX` without its NUL.
+const PATH_BYTES_MAX: usize = 4095;
+
+/// What the guest is told about a file; the fields of `struct stat`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileStat {
+    /// Device number.
+    pub dev: u64,
+    /// Inode number.
+    pub ino: u64,
+    /// Type and permission bits, as `st_mode`.
+    pub mode: u32,
+    /// Link count.
+    pub nlink: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Last modification, seconds since 1970.
+    pub mtime_s: i64,
+    /// Its nanoseconds.
+    pub mtime_ns: u64,
+}
+
+/// A directory entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Inode number.
+    pub ino: u64,
+    /// Where to go on after this entry.
+    pub cookie: u64,
+    /// Type, as `d_type`.
+    pub kind: u8,
+    /// Name, without a NUL; at most 255 bytes.
+    pub name: Vec<u8>,
+}
+
+/// A read-only view of a directory of the host, with the handles the guest holds.
+///
+/// The lock inside is a leaf: it is not held while the file system is asked.
+#[derive(Debug)]
+pub struct Share {
+    root: OwnedFd,
+    // Device of our own mount: a lookup there would wait for a service that waits for the guest.
+    excluded: OnceLock<u64>,
+    handles: Mutex<Handles>,
+}
+
+#[derive(Debug, Default)]
+struct Handles {
+    slots: Vec<Option<Arc<OwnedFd>>>,
+    free: Vec<usize>,
+}
+
+impl Share {
+    /// Opens `root` as the directory that the guest will see as `/`.
+    ///
+    /// # Errors
+    /// The system's, when `root` is missing, no directory, or not to be searched by this user.
+    pub fn new(root: &Path) -> std::io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::openat(CWD, root, flags, Mode::empty())?;
+        Ok(Self { root, excluded: OnceLock::new(), handles: Mutex::default() })
+    }
+
+    /// Keeps lookups out of the file system with device number `dev` (the machine's own mount).
+    /// Only the first call counts.
+    pub fn exclude(&self, dev: u64) {
+        let _ = self.excluded.set(dev);
+    }
+
+    /// Looks up the absolute `path`; `follow` says whether a symbolic link at its end is followed.
+    ///
+    /// # Errors
+    /// As open(2); ENFILE when the guest holds [`HANDLES_MAX`] handles.
+    pub fn open(&self, path: &[u8], follow: bool) -> Result<(u64, FileStat), Errno> {
+        if path.len() > PATH_BYTES_MAX {
+            return Err(Errno::NAMETOOLONG);
+        }
+        if path.contains(&0) || path.first() != Some(&b'/') {
+            return Err(Errno::INVAL);
+        }
+        let found = lookup::locate(&self.root, path, follow, self.excluded.get().copied())?;
+        let stat = rustix::fs::fstat(&found)?;
+        let opened = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => reopen(&found, OFlags::empty())?,
+            FileType::Directory => reopen(&found, OFlags::DIRECTORY)?,
+            _ => found,
+        };
+        Ok((self.keep(opened)?, describe(&stat)))
+    }
+
+    /// Gives a file that was opened elsewhere (a job's program) a handle.
+    ///
+    /// # Errors
+    /// ENFILE as for [`Self::open`].
+    pub fn insert(&self, file: File) -> Result<(u64, FileStat), Errno> {
+        let stat = rustix::fs::fstat(&file)?;
+        Ok((self.keep(file.into())?, describe(&stat)))
+    }
+
+    /// Forgets a handle.
+    ///
+    /// # Errors
+    /// EBADF for a handle that is not held.
+    pub fn close(&self, handle: u64) -> Result<(), Errno> {
+        let index = usize::try_from(handle).map_err(|_| Errno::BADF)?;
+        let mut handles = self.handles();
+        let slot = handles.slots.get_mut(index).ok_or(Errno::BADF)?;
+        let closed = slot.take().ok_or(Errno::BADF)?;
+        handles.free.push(index);
+        drop(handles);
+        drop(closed);
+        Ok(())
+    }
+
+    /// Describes an open file as it is now.
+    ///
+    /// # Errors
+    /// EBADF for a handle that is not held.
+    pub fn stat(&self, handle: u64) -> Result<FileStat, Errno> {
+        Ok(describe(&rustix::fs::fstat(&*self.get(handle)?)?))
+    }
+
+    /// Reads at `offset` into `into`; fewer bytes than asked for only at the end of the file.
+    ///
+    /// # Errors
+    /// EBADF, EISDIR and what pread(2) answers.
+    pub fn read_at(&self, handle: u64, offset: u64, into: &mut [u8]) -> Result<usize, Errno> {
+        let file = self.get(handle)?;
+        let mut done = 0;
+        while done < into.len() {
+            let at = offset.checked_add(done as u64).ok_or(Errno::INVAL)?;
+            match rustix::io::pread(&*file, &mut into[done..], at) {
+                Ok(0) => break,
+                Ok(length) => done += length,
+                Err(Errno::INTR) => {}
+                Err(_) if done > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    /// Entries of a directory after `cookie` (0 = from the start), as many as fit `bytes_max`
+    /// when each takes [`vmcg_abi::call::entry::HEADER_LEN`] bytes and its name. Empty at the end.
+    ///
+    /// # Errors
+    /// EBADF, ENOTDIR and what getdents(2) answers; EINVAL when not even one entry fits.
+    pub fn readdir(&self, handle: u64, cookie: u64, bytes_max: usize) -> Result<Vec<Entry>, Errno> {
+        let directory = self.get(handle)?;
+        rustix::fs::seek(&*directory, SeekFrom::Start(cookie))?;
+        let mut buffer = Vec::with_capacity(8192);
+        let mut raw = RawDir::new(&*directory, buffer.spare_capacity_mut());
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        while let Some(entry) = raw.next() {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes().to_vec();
+            bytes += vmcg_abi::call::entry::HEADER_LEN + name.len();
+            if bytes > bytes_max {
+                return if entries.is_empty() { Err(Errno::INVAL) } else { Ok(entries) };
+            }
+            let kind = d_type(entry.file_type());
+            entries.push(Entry { ino: entry.ino(), cookie: entry.next_entry_cookie(), kind, name });
+        }
+        Ok(entries)
+    }
+
+    /// The target of a symbolic link that was opened without following it.
+    ///
+    /// # Errors
+    /// EBADF, and EINVAL for what is no symbolic link.
+    pub fn readlink(&self, handle: u64) -> Result<Vec<u8>, Errno> {
+        let link = self.get(handle)?;
+        // Linux answers ENOENT for an empty path on anything but a link.
+        let target = rustix::fs::readlinkat(&*link, "", Vec::new());
+        target.map(std::ffi::CString::into_bytes).map_err(|error| match error {
+            Errno::NOENT => Errno::INVAL,
+            other => other,
+        })
+    }
+
+    fn keep(&self, file: OwnedFd) -> Result<u64, Errno> {
+        let mut handles = self.handles();
+        let file = Some(Arc::new(file));
+        if let Some(index) = handles.free.pop() {
+            handles.slots[index] = file;
+            return Ok(index as u64);
+        }
+        if handles.slots.len() == HANDLES_MAX {
+            return Err(Errno::NFILE);
+        }
+        handles.slots.push(file);
+        Ok(handles.slots.len() as u64 - 1)
+    }
+
+    fn get(&self, handle: u64) -> Result<Arc<OwnedFd>, Errno> {
+        let index = usize::try_from(handle).map_err(|_| Errno::BADF)?;
+        self.handles().slots.get(index).cloned().flatten().ok_or(Errno::BADF)
+    }
+
+    fn handles(&self) -> MutexGuard<'_, Handles> {
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Opens for reading exactly the file that was found. Never blocks, never takes a terminal.
+fn reopen(found: &OwnedFd, extra: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC | extra;
+    let path = format!("/proc/self/fd/{}", found.as_fd().as_raw_fd());
+    rustix::fs::openat(CWD, path, flags, Mode::empty())
+}
+
+fn describe(stat: &Stat) -> FileStat {
+    FileStat {
+        dev: stat.st_dev,
+        ino: stat.st_ino,
+        mode: stat.st_mode,
+        nlink: stat.st_nlink,
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+        mtime_s: stat.st_mtime,
+        mtime_ns: stat.st_mtime_nsec,
+    }
+}
+
+/// `d_type` values: Linux v6.12 include/linux/fs_types.h.
+fn d_type(kind: FileType) -> u8 {
+    match kind {
+        FileType::Fifo => 1,
+        FileType::CharacterDevice => 2,
+        FileType::Directory => 4,
+        FileType::BlockDevice => 6,
+        FileType::RegularFile => 8,
+        FileType::Symlink => 10,
+        FileType::Socket => 12,
+        FileType::Unknown => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! Tests of the share on a directory made for each.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use super::*;
+
+/// A share of `root/inside`, with `root/secret` beside it.
+fn share() -> (tempfile::TempDir, Share) {
+    let place = tempfile::tempdir().unwrap();
+    fs::create_dir(place.path().join("inside")).unwrap();
+    fs::write(place.path().join("secret"), "host only").unwrap();
+    fs::write(place.path().join("inside/file"), "0123456789").unwrap();
+    let share = Share::new(&place.path().join("inside")).unwrap();
+    (place, share)
+}
+
+#[test]
+fn a_file_is_read_at_any_offset() {
+    let (_place, share) = share();
+    let (handle, stat) = share.open(b"/file", true).unwrap();
+    assert_eq!(stat.size, 10);
+    let mut buffer = [0; 4];
+    assert_eq!(share.read_at(handle, 3, &mut buffer), Ok(4));
+    assert_eq!(&buffer, b"3456");
+    assert_eq!(share.read_at(handle, 8, &mut buffer), Ok(2));
+    assert_eq!(share.read_at(handle, 10, &mut buffer), Ok(0));
+    assert_eq!(share.stat(handle), Ok(stat));
+}
+
+#[test]
+fn no_path_leads_out_of_the_share() {
+    let (place, share) = share();
+    let outside = place.path().join("secret");
+    symlink("../secret", place.path().join("inside/relative")).unwrap();
+    symlink(&outside, place.path().join("inside/absolute")).unwrap();
+    symlink("/..", place.path().join("inside/up")).unwrap();
+    for path in ["/../secret", "/relative", "/absolute", "/up/secret", "/up/../../secret"] {
+        assert_eq!(share.open(path.as_bytes(), true), Err(Errno::NOENT), "{path}");
+    }
+}
+
+#[test]
+fn a_magic_link_does_not_lead_out_of_the_share() {
+    let share = Share::new(Path::new("/proc")).unwrap();
+    let path = format!("/{}/exe", std::process::id());
+    assert!(share.open(path.as_bytes(), true).is_err());
+}
+
+#[test]
+fn a_last_link_is_followed_only_when_asked() {
+    let (place, share) = share();
+    symlink("file", place.path().join("inside/link")).unwrap();
+    let (link, stat) = share.open(b"/link", false).unwrap();
+    assert_eq!(FileType::from_raw_mode(stat.mode), FileType::Symlink);
+    assert_eq!(share.readlink(link).unwrap(), b"file");
+    let (file, _) = share.open(b"/link", true).unwrap();
+    assert_eq!(share.readlink(file), Err(Errno::INVAL));
+}
+
+#[test]
+fn a_pipe_of_the_host_is_described_but_not_opened() {
+    let (place, share) = share();
+    let path = place.path().join("inside/pipe");
+    rustix::fs::mknodat(CWD, &path, FileType::Fifo, Mode::RUSR, 0).unwrap();
+    let (handle, stat) = share.open(b"/pipe", true).unwrap();
+    assert_eq!(FileType::from_raw_mode(stat.mode), FileType::Fifo);
+    assert_eq!(share.read_at(handle, 0, &mut [0; 1]), Err(Errno::BADF));
+}
+
+#[test]
+fn a_directory_is_listed_in_pieces() {
+    let (place, share) = share();
+    for number in 0..100 {
+        fs::write(place.path().join(format!("inside/n{number}")), "").unwrap();
+    }
+    let (handle, _) = share.open(b"/", true).unwrap();
+    let (mut names, mut cookie, mut pieces) = (Vec::new(), 0, 0);
+    loop {
+        let entries = share.readdir(handle, cookie, 256).unwrap();
+        let Some(last) = entries.last() else { break };
+        cookie = last.cookie;
+        pieces += 1;
+        names.extend(entries.into_iter().map(|entry| entry.name));
+    }
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), 103, "100 files, `file`, `.` and `..`");
+    assert!(pieces > 4);
+    assert_eq!(share.readdir(handle, 0, 10), Err(Errno::INVAL));
+}
+
+#[test]
+fn a_closed_handle_is_bad_and_used_again() {
+    let (_place, share) = share();
+    let (handle, _) = share.open(b"/file", true).unwrap();
+    share.close(handle).unwrap();
+    assert_eq!(share.close(handle), Err(Errno::BADF));
+    assert_eq!(share.read_at(handle, 0, &mut [0; 1]), Err(Errno::BADF));
+    assert_eq!(share.open(b"/file", true).unwrap().0, handle);
+    assert_eq!(share.close(u64::MAX), Err(Errno::BADF));
+}
+
+#[test]
+fn bad_paths_are_refused() {
+    let (_place, share) = share();
+    let long = [b"/".as_slice(), &[b'x'; 5000]].concat();
+    assert_eq!(share.open(b"", true), Err(Errno::INVAL));
+    assert_eq!(share.open(b"file", true), Err(Errno::INVAL));
+    assert_eq!(share.open(b"/fi\0le", true), Err(Errno::INVAL));
+    assert_eq!(share.open(&long, true), Err(Errno::NAMETOOLONG));
+    assert_eq!(share.open(b"/missing", true), Err(Errno::NOENT));
+    assert_eq!(share.open(b"/file/", true), Err(Errno::NOTDIR));
+}
