@@ -1,0 +1,231 @@
+//! Calls to the host: one function for each call of the contract.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use vmcg_abi::call::{Call, stat};
+use vmcg_abi::layout::{CALL_BUFFER_GPA, CALL_BUFFER_LEN, SHARED_GPA};
+use vmcg_abi::page::shared;
+
+use crate::errno::Errno;
+use crate::number::{Gfn, Tid, index};
+use crate::{physical, trap};
+
+/// Where a path's last symbolic link leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Follow {
+    /// To its target.
+    Yes,
+    /// Nowhere: the link itself is opened.
+    No,
+}
+
+/// What the host says about a file of the share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HostStat {
+    pub(crate) dev: u64,
+    pub(crate) ino: u64,
+    pub(crate) mode: u32,
+    pub(crate) nlink: u64,
+    pub(crate) size: u64,
+    pub(crate) mtime_s: u64,
+    pub(crate) mtime_ns: u64,
+}
+
+/// Reads a word of the shared page.
+pub(crate) fn shared_word(word: usize) -> u64 {
+    physical::word(SHARED_GPA + word as u64 * 8)
+}
+
+/// Writes a word of the shared page.
+pub(crate) fn set_shared_word(word: usize, value: u64) {
+    physical::set_word(SHARED_GPA + word as u64 * 8, value);
+}
+
+/// Makes a call and waits for its answer.
+pub(crate) fn call(call: Call, arguments: &[u64]) -> Result<u64, Errno> {
+    set_shared_word(shared::CALL, call as u64);
+    for (slot, argument) in arguments.iter().enumerate() {
+        set_shared_word(shared::CALL_ARGUMENTS + slot, *argument);
+    }
+    trap::call_host();
+    Errno::check(shared_word(shared::CALL_RESULT))
+}
+
+/// Puts a string into the call buffer, cut to its length; answers the length.
+fn fill_buffer(bytes: &[u8]) -> u64 {
+    let len = bytes.len().min(index(CALL_BUFFER_LEN));
+    physical::write(CALL_BUFFER_GPA, &bytes[..len]);
+    len as u64
+}
+
+/// Copies the first bytes of the call buffer.
+pub(crate) fn buffer(len: u64) -> Vec<u8> {
+    let mut bytes = vec![0; index(len.min(CALL_BUFFER_LEN))];
+    physical::read(CALL_BUFFER_GPA, &mut bytes);
+    bytes
+}
+
+/// Reads a word of the call buffer.
+pub(crate) fn buffer_word(word: usize) -> u64 {
+    physical::word(CALL_BUFFER_GPA + word as u64 * 8)
+}
+
+/// Writes a line to the kernel's log.
+pub(crate) fn log(line: &str) {
+    // A log that cannot be written is not worth stopping for.
+    let _ = call(Call::Log, &[physical::gpa_of(line), line.len() as u64]);
+}
+
+/// Reports why the kernel cannot go on.
+pub(crate) fn panic(reason: &str) -> ! {
+    loop {
+        // The call does not return; a host that answers all the same is asked again.
+        let _ = call(Call::Panic, &[physical::gpa_of(reason), reason.len() as u64]);
+    }
+}
+
+/// Ends the machine.
+pub(crate) fn shutdown() -> ! {
+    loop {
+        // As for `panic`.
+        let _ = call(Call::Shutdown, &[]);
+    }
+}
+
+/// Sleeps until an event or until `deadline` in nanoseconds since boot.
+pub(crate) fn idle(deadline: Option<u64>) {
+    // The answer says nothing: whoever woke us is found in the event ring.
+    let _ = call(Call::Idle, &[deadline.unwrap_or(u64::MAX)]);
+}
+
+/// Nanoseconds since boot, and since 1970.
+pub(crate) fn clock() -> (u64, u64) {
+    let since_boot = call(Call::Clock, &[]).unwrap_or(0);
+    (since_boot, buffer_word(0))
+}
+
+/// Fills a range with random bytes.
+pub(crate) fn random(gpa: u64, len: u64) -> Result<(), Errno> {
+    call(Call::Random, &[gpa, len]).map(drop)
+}
+
+/// Makes the host take back every frame in the free ring.
+pub(crate) fn drain_free() {
+    // Frames taken are seen in the ring's tail.
+    let _ = call(Call::DrainFree, &[]);
+}
+
+/// A task was made; refused, it must not run.
+pub(crate) fn task_new(
+    tid: Tid,
+    process: Tid,
+    parent: Tid,
+    root: Gfn,
+    job: u32,
+) -> Result<(), Errno> {
+    call(Call::TaskNew, &[tid.word(), process.word(), parent.word(), root.0, u64::from(job)])
+        .map(drop)
+}
+
+/// A task has new page tables and a new name.
+pub(crate) fn task_exec(tid: Tid, root: Gfn, name: &[u8]) {
+    let len = fill_buffer(name);
+    // The host has nothing to refuse here.
+    let _ = call(Call::TaskExec, &[tid.word(), root.0, len]);
+}
+
+/// A task has ended.
+pub(crate) fn task_exit(tid: Tid, status: u32) {
+    // As for `task_exec`.
+    let _ = call(Call::TaskExit, &[tid.word(), u64::from(status)]);
+}
+
+/// A task asked for a system call that does not exist.
+pub(crate) fn unknown_syscall(tid: Tid, number: u64) {
+    // A statistic, nothing more.
+    let _ = call(Call::UnknownSyscall, &[tid.word(), number]);
+}
+
+/// Fetches a job's descriptor, if there is a job.
+pub(crate) fn job_fetch() -> Option<Vec<u8>> {
+    call(Call::JobFetch, &[]).ok().map(buffer)
+}
+
+/// A job's program runs.
+pub(crate) fn job_started(job: u32, tid: Tid) {
+    // The host only notes it.
+    let _ = call(Call::JobStarted, &[u64::from(job), tid.word()]);
+}
+
+/// A job's program cannot run.
+pub(crate) fn job_failed(job: u32, errno: Errno, reason: &str) {
+    let len = fill_buffer(reason.as_bytes());
+    // The host only notes it.
+    let _ = call(Call::JobFailed, &[u64::from(job), u64::from(errno.number()), len]);
+}
+
+/// A job's first process has ended.
+pub(crate) fn job_done(job: u32, status: u32) {
+    // The host only notes it.
+    let _ = call(Call::JobDone, &[u64::from(job), u64::from(status)]);
+}
+
+/// Writes to a job's output; answers the bytes taken.
+pub(crate) fn stream_write(job: u32, stream: u64, gpa: u64, len: u64) -> Result<u64, Errno> {
+    call(Call::StreamWrite, &[u64::from(job), stream, gpa, len])
+}
+
+/// Reads a job's input; answers the bytes read, 0 at its end.
+pub(crate) fn stream_read(job: u32, gpa: u64, len: u64) -> Result<u64, Errno> {
+    call(Call::StreamRead, &[u64::from(job), gpa, len])
+}
+
+/// What a job's stream is: a number of [`vmcg_abi::call::stream`].
+pub(crate) fn stream_kind(job: u32, stream: u64) -> i64 {
+    call(Call::StreamKind, &[u64::from(job), stream]).unwrap_or(0).cast_signed()
+}
+
+/// Looks an absolute path up in the share.
+pub(crate) fn file_open(path: &[u8], follow: Follow) -> Result<(u64, HostStat), Errno> {
+    if path.len() > index(CALL_BUFFER_LEN) {
+        return Err(Errno::ENAMETOOLONG);
+    }
+    let len = fill_buffer(path);
+    let handle = call(Call::FileOpen, &[len, u64::from(follow == Follow::No)])?;
+    Ok((handle, buffered_stat()))
+}
+
+/// The description of a file that the last call left in the buffer.
+fn buffered_stat() -> HostStat {
+    HostStat {
+        dev: buffer_word(stat::DEV),
+        ino: buffer_word(stat::INO),
+        mode: u32::try_from(buffer_word(stat::MODE)).unwrap_or(0),
+        nlink: buffer_word(stat::NLINK),
+        size: buffer_word(stat::SIZE),
+        mtime_s: buffer_word(stat::MTIME_S),
+        mtime_ns: buffer_word(stat::MTIME_NS),
+    }
+}
+
+/// Forgets a handle.
+pub(crate) fn file_close(handle: u64) {
+    // A handle the host does not know is forgotten already.
+    let _ = call(Call::FileClose, &[handle]);
+}
+
+/// Reads from a file into a guest-physical range.
+pub(crate) fn file_read(handle: u64, offset: u64, gpa: u64, len: u64) -> Result<u64, Errno> {
+    call(Call::FileRead, &[handle, offset, gpa, len])
+}
+
+/// Directory entries from a cookie on, packed as [`vmcg_abi::call::entry`] says.
+pub(crate) fn file_readdir(handle: u64, cookie: u64) -> Result<Vec<u8>, Errno> {
+    call(Call::FileReaddir, &[handle, cookie]).map(buffer)
+}
+
+/// The target of a symbolic link.
+pub(crate) fn file_readlink(handle: u64) -> Result<Vec<u8>, Errno> {
+    call(Call::FileReadlink, &[handle]).map(buffer)
+}

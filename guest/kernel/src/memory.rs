@@ -1,0 +1,12 @@
+//! Memory: frames, page tables, address spaces, and what programs' addresses lead to.
+
+pub(crate) mod area;
+pub(crate) mod fault;
+pub(crate) mod fork;
+pub(crate) mod frames;
+pub(crate) mod map;
+pub(crate) mod object;
+pub(crate) mod remap;
+pub(crate) mod space;
+pub(crate) mod tables;
+pub(crate) mod user;

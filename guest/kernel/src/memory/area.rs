@@ -1,0 +1,214 @@
+//! Areas: ranges of a program's addresses that have one backing and one set of rights.
+
+use alloc::collections::BTreeMap;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use super::object::Object;
+
+/// What a program may do with an area.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Rights {
+    pub(crate) can_read: bool,
+    pub(crate) can_write: bool,
+    pub(crate) can_execute: bool,
+}
+
+impl Rights {
+    pub(crate) const READ_WRITE: Self =
+        Self { can_read: true, can_write: true, can_execute: false };
+
+    /// Reads PROT_READ, PROT_WRITE and PROT_EXEC. On x86 writing or executing implies reading.
+    pub(crate) const fn from_prot(prot: u64) -> Self {
+        Self {
+            can_read: prot & 7 != 0,
+            can_write: prot & 2 != 0,
+            can_execute: prot & 4 != 0,
+        }
+    }
+}
+
+/// Where the pages of an area come from.
+#[derive(Debug, Clone)]
+pub(crate) enum Backing {
+    /// Nowhere: they start as zeros.
+    Anon,
+    /// An object, from this byte on.
+    Object {
+        object: Rc<Object>,
+        offset: u64,
+        /// For /proc/self/maps.
+        path: Rc<[u8]>,
+    },
+}
+
+impl Backing {
+    /// The same backing as seen from `bytes` further on.
+    fn skip(&self, bytes: u64) -> Self {
+        match self {
+            Self::Anon => Self::Anon,
+            Self::Object { object, offset, path } => Self::Object {
+                object: object.clone(),
+                offset: offset + bytes,
+                path: path.clone(),
+            },
+        }
+    }
+}
+
+/// What an area is for, where that matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Nothing special.
+    Plain,
+    /// The heap that brk moves.
+    Heap,
+    /// A stack: it grows down when it is touched below its start.
+    Stack,
+}
+
+/// A range of addresses; its start is its key among the areas.
+#[derive(Debug, Clone)]
+pub(crate) struct Area {
+    pub(crate) end: u64,
+    pub(crate) rights: Rights,
+    pub(crate) backing: Backing,
+    /// Writes go to the object and are seen by others.
+    pub(crate) is_shared: bool,
+    /// Rights it may ever get: false where a file was not opened for writing.
+    pub(crate) may_write: bool,
+    pub(crate) is_locked: bool,
+    pub(crate) role: Role,
+}
+
+impl Area {
+    /// Private memory that starts as zeros.
+    pub(crate) const fn anon(end: u64, rights: Rights, role: Role) -> Self {
+        Self {
+            end,
+            rights,
+            backing: Backing::Anon,
+            is_shared: false,
+            may_write: true,
+            is_locked: false,
+            role,
+        }
+    }
+
+    fn can_merge(&self, next: &Self) -> bool {
+        matches!((&self.backing, &next.backing), (Backing::Anon, Backing::Anon))
+            && self.rights == next.rights
+            && self.is_locked == next.is_locked
+            && self.role == next.role
+            && self.role != Role::Stack
+    }
+}
+
+/// The areas of an address space, in order and without overlap.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Areas {
+    by_start: BTreeMap<u64, Area>,
+}
+
+impl Areas {
+    /// The area that holds an address.
+    pub(crate) fn find(&self, gva: u64) -> Option<(u64, &Area)> {
+        let (start, area) = self.by_start.range(..=gva).next_back()?;
+        (gva < area.end).then_some((*start, area))
+    }
+
+    /// The first area at or above an address.
+    pub(crate) fn at_or_above(&self, gva: u64) -> Option<(u64, &Area)> {
+        self.by_start.range(gva..).next().map(|(start, area)| (*start, area))
+    }
+
+    /// The last area that starts below an address.
+    pub(crate) fn below(&self, gva: u64) -> Option<(u64, &Area)> {
+        self.by_start.range(..gva).next_back().map(|(start, area)| (*start, area))
+    }
+
+    /// All of them, lowest first.
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (u64, &Area)> {
+        self.by_start.iter().map(|(start, area)| (*start, area))
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.by_start.len()
+    }
+
+    /// Adds an area where there is none, joined to equal neighbours.
+    pub(crate) fn insert(&mut self, start: u64, area: Area) {
+        let mut start = start;
+        let mut area = area;
+        if let Some((below, lower)) = self.below(start)
+            && lower.end == start
+            && lower.can_merge(&area)
+        {
+            start = below;
+        }
+        if let Some(upper) = self.by_start.get(&area.end)
+            && area.can_merge(upper)
+        {
+            let end = upper.end;
+            self.by_start.remove(&area.end);
+            area.end = end;
+        }
+        self.by_start.insert(start, area);
+    }
+
+    /// Moves the start of a stack down.
+    pub(crate) fn grow_down(&mut self, start: u64, new_start: u64) {
+        if let Some(area) = self.by_start.remove(&start) {
+            self.by_start.insert(new_start, area);
+        }
+    }
+
+    /// Whether no area meets the range.
+    pub(crate) fn is_free(&self, range: &Range<u64>) -> bool {
+        self.below(range.end).is_none_or(|(_, area)| area.end <= range.start)
+    }
+
+    /// Takes out what lies in the range; areas that reach beyond it are split.
+    pub(crate) fn take(&mut self, range: &Range<u64>) -> Vec<(u64, Area)> {
+        self.split(range.start);
+        self.split(range.end);
+        let mut rest = self.by_start.split_off(&range.start);
+        let mut above = rest.split_off(&range.end);
+        self.by_start.append(&mut above);
+        rest.into_iter().collect()
+    }
+
+    /// Makes sure that no area holds both an address and the one before it.
+    fn split(&mut self, gva: u64) {
+        let Some((start, area)) = self.find(gva) else { return };
+        if start == gva {
+            return;
+        }
+        let upper = Area { backing: area.backing.skip(gva - start), ..area.clone() };
+        if let Some(lower) = self.by_start.get_mut(&start) {
+            lower.end = gva;
+        }
+        self.by_start.insert(gva, upper);
+    }
+
+    /// Bytes in all areas.
+    pub(crate) fn total(&self) -> u64 {
+        self.iter().map(|(start, area)| area.end - start).sum()
+    }
+
+    /// The highest free range of `len` bytes in `within`, page-aligned.
+    pub(crate) fn find_free(&self, len: u64, within: &Range<u64>) -> Option<u64> {
+        let mut ceiling = within.end;
+        for (start, area) in self.by_start.range(..within.end).rev() {
+            if area.end < ceiling && ceiling - area.end >= len {
+                break;
+            }
+            ceiling = ceiling.min(*start);
+        }
+        let start = ceiling.checked_sub(len)?;
+        (start >= within.start).then_some(start)
+    }
+}
+

@@ -1,0 +1,198 @@
+//! The frames of guest memory: which are free, what each is used for, how often it is mapped.
+//!
+//! A frame that was given back may be handed out again only after the host has taken it from the
+//! free ring: then it is empty and charged to nobody. A bitmap holds what may not be handed out, so
+//! that a bitmap never touched (zero) means memory never used.
+
+use alloc::rc::Rc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+
+use vmcg_abi::frame::{FrameEntry, FrameKind};
+use vmcg_abi::layout::{FREE_RING_GPA, FREE_RING_SLOTS};
+use vmcg_abi::page::shared;
+
+use crate::number::{Gfn, index};
+use crate::{host, physical};
+
+/// A handle to the one set of frames; clones are the same set.
+#[derive(Debug, Clone)]
+pub(crate) struct Frames {
+    inner: Rc<RefCell<Inner>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// One bit for each frame: set = must not be handed out.
+    taken: Vec<u64>,
+    /// No word below this one has a clear bit.
+    first_candidate: usize,
+    /// Frames that are not handed out, those in the ring included.
+    free: u64,
+    frame_table_gpa: u64,
+    /// Frames pushed to the free ring so far.
+    ring_head: u64,
+    /// Frames that came back from the ring so far.
+    ring_reused: u64,
+}
+
+/// Frames a run handed out together can have: what one fault maps at once.
+pub(crate) const RUN_MAX: usize = 16;
+
+impl Frames {
+    /// Manages the frames from `first` up to `end`.
+    pub(crate) fn new(frame_table_gpa: u64, first: Gfn, end: Gfn) -> Self {
+        let mut taken = vec![0; index(end.0.div_ceil(64))];
+        for gfn in (0..first.0).chain(end.0..end.0.next_multiple_of(64)) {
+            taken[index(gfn / 64)] |= 1 << (gfn % 64);
+        }
+        let inner = Inner {
+            taken,
+            first_candidate: index(first.0 / 64),
+            free: end.0 - first.0,
+            frame_table_gpa,
+            ring_head: 0,
+            ring_reused: 0,
+        };
+        Self { inner: Rc::new(RefCell::new(inner)) }
+    }
+
+    /// Hands out an empty frame; `None` when memory is full.
+    pub(crate) fn allocate(&self, kind: FrameKind) -> Option<Gfn> {
+        let mut inner = self.inner.borrow_mut();
+        let gfn = inner.find().or_else(|| {
+            inner.drain_ring();
+            inner.find()
+        })?;
+        inner.take(gfn, kind);
+        Some(gfn)
+    }
+
+    /// Hands out up to `count` frames that lie side by side; `None` where no such run is at hand.
+    pub(crate) fn allocate_run(&self, count: usize, kind: FrameKind) -> Option<Gfn> {
+        let mut inner = self.inner.borrow_mut();
+        let first = inner.find_run(count)?;
+        for offset in 0..count as u64 {
+            inner.take(Gfn(first.0 + offset), kind);
+        }
+        Some(first)
+    }
+
+    /// Frames that could be handed out, at most.
+    pub(crate) fn free_count(&self) -> u64 {
+        self.inner.borrow().free
+    }
+
+    /// What a frame is used for, and how often it is mapped.
+    pub(crate) fn entry(&self, gfn: Gfn) -> FrameEntry {
+        FrameEntry(physical::word(self.inner.borrow().entry_gpa(gfn)))
+    }
+
+    /// Writes a frame's entry.
+    pub(crate) fn set_entry(&self, gfn: Gfn, entry: FrameEntry) {
+        physical::set_word(self.inner.borrow().entry_gpa(gfn), entry.0);
+    }
+
+    /// A page table now points at the frame.
+    pub(crate) fn mapped(&self, gfn: Gfn) {
+        let entry = self.entry(gfn);
+        self.set_entry(gfn, entry.with_mapcount(entry.mapcount() + 1));
+    }
+
+    /// A page table no longer points at the frame; answers how many still do.
+    pub(crate) fn unmapped(&self, gfn: Gfn) -> u32 {
+        let entry = self.entry(gfn);
+        let left = entry.mapcount().checked_sub(1).expect("an unmapped frame was mapped");
+        self.set_entry(gfn, entry.with_mapcount(left));
+        left
+    }
+
+    /// Gives a frame back.
+    pub(crate) fn release(&self, gfn: Gfn) {
+        self.inner.borrow_mut().release(gfn);
+    }
+}
+
+impl Inner {
+    fn entry_gpa(&self, gfn: Gfn) -> u64 {
+        self.frame_table_gpa + gfn.0 * 8
+    }
+
+    /// The lowest frame that may be handed out.
+    fn find(&mut self) -> Option<Gfn> {
+        self.collect_ring();
+        let from = self.first_candidate;
+        let found = self.taken[from..].iter().position(|word| *word != u64::MAX)?;
+        self.first_candidate = from + found;
+        let bit = self.taken[self.first_candidate].trailing_ones();
+        Some(Gfn(self.first_candidate as u64 * 64 + u64::from(bit)))
+    }
+
+    /// The lowest run of `count` frames within an aligned group of [`RUN_MAX`].
+    fn find_run(&mut self, count: usize) -> Option<Gfn> {
+        self.collect_ring();
+        let mask = (1_u64 << count) - 1;
+        /// Words looked at before a fault makes do with single frames.
+        const WORDS_MAX: usize = 64;
+        let start = self.first_candidate;
+        let end = self.taken.len().min(start + WORDS_MAX);
+        for (offset, word) in self.taken[start..end].iter().enumerate() {
+            for group in (0..64).step_by(RUN_MAX) {
+                if word >> group & mask == 0 {
+                    return Some(Gfn((start + offset) as u64 * 64 + group as u64));
+                }
+            }
+        }
+        None
+    }
+
+    fn take(&mut self, gfn: Gfn, kind: FrameKind) {
+        self.taken[index(gfn.0 / 64)] |= 1 << (gfn.0 % 64);
+        self.free -= 1;
+        physical::set_word(self.entry_gpa(gfn), FrameEntry::new(kind, 0).0);
+        self.count_in_use(1);
+    }
+
+    fn release(&mut self, gfn: Gfn) {
+        physical::set_word(self.entry_gpa(gfn), FrameEntry::new(FrameKind::Free, 0).0);
+        if self.ring_head - self.ring_reused == FREE_RING_SLOTS {
+            self.collect_ring();
+        }
+        if self.ring_head - self.ring_reused == FREE_RING_SLOTS {
+            self.drain_ring();
+        }
+        let slot = self.ring_head % FREE_RING_SLOTS;
+        let number = u32::try_from(gfn.0).expect("frame numbers fit the ring's slots");
+        physical::set_half(FREE_RING_GPA + slot * 4, number);
+        self.ring_head += 1;
+        host::set_shared_word(shared::FREE_HEAD, self.ring_head);
+        self.free += 1;
+        self.count_in_use(-1);
+    }
+
+    fn count_in_use(&self, change: i64) {
+        let frames = host::shared_word(shared::FRAMES_IN_USE).wrapping_add_signed(change);
+        host::set_shared_word(shared::FRAMES_IN_USE, frames);
+    }
+
+    /// Asks the host to take everything from the ring, and collects it.
+    fn drain_ring(&mut self) {
+        host::drain_free();
+        self.collect_ring();
+    }
+
+    /// Makes frames that the host has taken back available again.
+    fn collect_ring(&mut self) {
+        let tail = host::shared_word(shared::FREE_TAIL);
+        while self.ring_reused < tail {
+            let slot = self.ring_reused % FREE_RING_SLOTS;
+            let gfn = u64::from(physical::half(FREE_RING_GPA + slot * 4));
+            let word = index(gfn / 64);
+            self.taken[word] &= !(1 << (gfn % 64));
+            self.first_candidate = self.first_candidate.min(word);
+            self.ring_reused += 1;
+        }
+        host::set_shared_word(shared::FREE_REUSED, self.ring_reused);
+    }
+}

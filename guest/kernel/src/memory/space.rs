@@ -1,0 +1,186 @@
+//! Address spaces: areas, the page tables made from them, and the frames these point at.
+
+use alloc::rc::Rc;
+use core::cell::RefCell;
+use core::ops::Range;
+
+use vmcg_abi::frame::FrameKind;
+use vmcg_abi::layout::{PAGE_SIZE, TASK_END};
+
+use super::area::{Area, Areas, Rights};
+use super::frames::Frames;
+use super::tables::{NO_EXECUTE, Pte, Tables, USER, WRITABLE};
+use crate::errno::Errno;
+use crate::number::Gfn;
+use crate::physical;
+
+/// An address space, shared by the tasks of a process and by a vforked child.
+pub(crate) type SharedSpace = Rc<RefCell<Space>>;
+
+/// Lowest address a program may map (Linux: vm.mmap_min_addr).
+pub(crate) const LOWEST: u64 = 0x1_0000;
+/// Areas a space may have (Linux: vm.max_map_count).
+pub(crate) const AREAS_MAX: usize = 65530;
+
+/// An address space.
+#[derive(Debug)]
+pub(crate) struct Space {
+    pub(crate) frames: Frames,
+    pub(crate) tables: Tables,
+    pub(crate) areas: Areas,
+    /// Where brk starts and where it stands.
+    pub(crate) heap: Range<u64>,
+    /// Mappings without a wish go below this address.
+    pub(crate) mmap_top: u64,
+    /// How far down a stack may grow, in bytes (RLIMIT_STACK).
+    pub(crate) stack_max: u64,
+    /// Bytes that areas may take in all (RLIMIT_AS).
+    pub(crate) total_max: u64,
+    /// mlockall(MCL_FUTURE) was called.
+    pub(crate) locks_future: bool,
+    /// Where arguments and environment lie, for /proc.
+    pub(crate) arguments: Range<u64>,
+}
+
+impl Space {
+    /// An empty space; `None` when memory is full.
+    pub(crate) fn new(frames: &Frames) -> Option<Self> {
+        Some(Self {
+            tables: Tables::new(frames)?,
+            frames: frames.clone(),
+            areas: Areas::default(),
+            heap: 0..0,
+            mmap_top: TASK_END,
+            stack_max: 8 << 20,
+            total_max: u64::MAX,
+            locks_future: false,
+            arguments: 0..0,
+        })
+    }
+
+    /// Bytes of memory that its page tables point at.
+    pub(crate) fn resident(&self) -> u64 {
+        let mut pages = 0;
+        for (start, area) in self.areas.iter() {
+            self.tables.for_each(start, area.end, &mut |_, _| pages += 1);
+        }
+        pages * PAGE_SIZE
+    }
+
+    /// Page-table bits, but for the frame, that an area's rights allow for `gfn`.
+    pub(crate) fn bits(&self, area: &Area, gfn: Gfn) -> u64 {
+        let mut bits = 0;
+        let entry = self.frames.entry(gfn);
+        let is_own = entry.kind() == Some(FrameKind::Anon) && entry.mapcount() <= 1;
+        if area.rights.can_write && (area.is_shared || is_own) {
+            bits |= WRITABLE;
+        }
+        if !area.rights.can_execute {
+            bits |= NO_EXECUTE;
+        }
+        bits
+    }
+
+    /// Removes the mappings of a range of pages; frames nobody else has are given back.
+    pub(crate) fn unmap_pages(&self, range: &Range<u64>) {
+        self.tables.for_each(range.start, range.end, &mut |_, slot| {
+            let pte = Pte(physical::word(slot));
+            physical::set_word(slot, 0);
+            self.release_mapped(pte.gfn());
+        });
+    }
+
+    /// A page-table entry no longer points at a frame.
+    pub(crate) fn release_mapped(&self, gfn: Gfn) {
+        let left = self.frames.unmapped(gfn);
+        if left == 0 && self.frames.entry(gfn).kind() == Some(FrameKind::Anon) {
+            self.frames.release(gfn);
+        }
+    }
+
+    /// Removes a range: areas and pages.
+    pub(crate) fn unmap(&mut self, range: &Range<u64>) {
+        if self.areas.is_free(range) {
+            return;
+        }
+        self.areas.take(range);
+        self.unmap_pages(range);
+    }
+
+    /// Adds an area in place of whatever is there.
+    pub(crate) fn map_at(&mut self, start: u64, area: Area) -> Result<(), Errno> {
+        self.check_room(area.end - start)?;
+        self.unmap(&(start..area.end));
+        self.areas.insert(start, area);
+        Ok(())
+    }
+
+    /// Whether `len` more bytes of areas are allowed.
+    pub(crate) fn check_room(&self, len: u64) -> Result<(), Errno> {
+        let is_full = self.areas.len() >= AREAS_MAX || crate::heap::is_short();
+        if is_full || self.areas.total().saturating_add(len) > self.total_max {
+            return Err(Errno::ENOMEM);
+        }
+        Ok(())
+    }
+
+    /// A free place for `len` bytes.
+    pub(crate) fn find_free(&self, len: u64) -> Result<u64, Errno> {
+        self.areas
+            .find_free(len, &(LOWEST..self.mmap_top))
+            .or_else(|| self.areas.find_free(len, &(LOWEST..TASK_END)))
+            .ok_or(Errno::ENOMEM)
+    }
+
+    /// Changes the rights of a range that is mapped all through.
+    pub(crate) fn protect(&mut self, range: &Range<u64>, rights: Rights) -> Result<(), Errno> {
+        self.check_mapped(range)?;
+        let refuses = |area: &Area| rights.can_write && area.is_shared && !area.may_write;
+        if self.areas_in(range).any(|(_, area)| refuses(area)) {
+            return Err(Errno::EACCES);
+        }
+        self.check_room(0)?;
+        for (start, mut area) in self.areas.take(range) {
+            area.rights = rights;
+            let end = area.end;
+            self.tables.for_each(start, end, &mut |_, slot| {
+                self.protect_page(slot, &area);
+            });
+            self.areas.insert(start, area);
+        }
+        Ok(())
+    }
+
+    fn protect_page(&self, slot: u64, area: &Area) {
+        let pte = Pte(physical::word(slot));
+        let mut bits = pte.0 & !(WRITABLE | NO_EXECUTE | USER) | self.bits(area, pte.gfn());
+        if area.rights.can_read {
+            bits |= USER;
+        }
+        physical::set_word(slot, bits);
+    }
+
+    /// The areas that meet a range.
+    pub(crate) fn areas_in(&self, range: &Range<u64>) -> impl Iterator<Item = (u64, &Area)> {
+        let Range { start: from, end: to } = *range;
+        self.areas.iter().filter(move |(start, area)| *start < to && area.end > from)
+    }
+
+    /// ENOMEM unless every page of the range is mapped.
+    pub(crate) fn check_mapped(&self, range: &Range<u64>) -> Result<(), Errno> {
+        let mut gva = range.start;
+        while gva < range.end {
+            let (_, area) = self.areas.find(gva).ok_or(Errno::ENOMEM)?;
+            gva = area.end;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        for (start, area) in self.areas.iter() {
+            self.unmap_pages(&(start..area.end));
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! System calls: file.
+
+use super::Entry;
+
+/// The group's rows of the table.
+pub(crate) const CALLS: &[Entry] = &[];

@@ -1,0 +1,110 @@
+//! Traps: how a task enters the kernel, and what it came for.
+
+mod entry;
+
+use vmcg_abi::layout::{
+    ENTRY_FRAME_LEN, ENTRY_FRAMES, EVENT_VECTOR, RESUME_FRAME, SYSCALL_GVA, TRAP_GPA,
+    TRAP_STACK_TOP, USER_CS, USER_SS, VECTORS,
+};
+
+pub(crate) use entry::call_host;
+
+use crate::number::Gfn;
+use crate::physical;
+use crate::task::registers::Registers;
+
+/// Why a task stopped running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trap {
+    /// It made a system call; the registers are as the `syscall` instruction found them.
+    Syscall,
+    /// It touched an address it has no page for, or not with this right.
+    PageFault {
+        /// The address.
+        gva: u64,
+        /// Error code of the CPU (SDM 3A 4.7).
+        code: u64,
+    },
+    /// Any other exception, by vector, with the CPU's error code or 0.
+    Exception {
+        /// Number of the vector.
+        vector: u64,
+        /// Error code.
+        code: u64,
+    },
+    /// The host wants the shared page looked at.
+    Event,
+}
+
+/// Vector of a breakpoint.
+pub(crate) const BREAKPOINT: u64 = 3;
+/// Vector of a page fault.
+const PAGE_FAULT: u64 = 14;
+/// The frame that a trap leaves, counted in words down from the top of the trap stack.
+const SS_RSP_RFLAGS_CS_RIP: [u64; 5] = [1, 2, 3, 4, 5];
+
+/// Fills in where every vector enters the kernel.
+pub(crate) fn start() {
+    for vector in 0..VECTORS {
+        let frame = TRAP_GPA + ENTRY_FRAMES + vector * ENTRY_FRAME_LEN;
+        let words = [
+            entry::entries() + vector * 8,
+            u64::from(USER_CS),
+            0x2, // interrupts stay off in the kernel
+            entry::entry_stack(),
+            u64::from(USER_SS),
+        ];
+        for (slot, word) in words.into_iter().enumerate() {
+            physical::set_word(frame + slot as u64 * 8, word);
+        }
+    }
+}
+
+/// Whether the CPU pushes an error code for a vector (SDM 3A table 6-1).
+const fn has_error_code(vector: u64) -> bool {
+    matches!(vector, 8 | 10..=14 | 17 | 21 | 29 | 30)
+}
+
+/// Lets a task run, in the address space of `root`, until it traps.
+pub(crate) fn run(registers: &mut Registers, root: Gfn) -> Trap {
+    let frame = [
+        root.gpa(),
+        registers.rax,
+        registers.rip,
+        u64::from(USER_CS),
+        registers.safe_flags(),
+        registers.rsp,
+        u64::from(USER_SS),
+    ];
+    for (slot, word) in frame.into_iter().enumerate() {
+        physical::set_word(TRAP_GPA + RESUME_FRAME + slot as u64 * 8, word);
+    }
+    let vector = entry::run(registers);
+    read_frame(registers, vector)
+}
+
+/// A word of the trap frame.
+fn frame_word(from_top: u64) -> u64 {
+    physical::word(TRAP_GPA + TRAP_STACK_TOP - from_top * 8)
+}
+
+/// Completes the registers from the trap frame and decodes what happened.
+fn read_frame(registers: &mut Registers, vector: u64) -> Trap {
+    let [_, rsp, rflags, _, rip] = SS_RSP_RFLAGS_CS_RIP.map(frame_word);
+    let has_code = has_error_code(vector);
+    let code = if has_code { frame_word(6) } else { 0 };
+    registers.rax = frame_word(if has_code { 7 } else { 6 });
+    registers.rip = rip;
+    registers.rflags = rflags;
+    registers.rsp = rsp;
+    match vector {
+        BREAKPOINT if rip == SYSCALL_GVA + 1 => {
+            registers.rip = registers.rcx;
+            registers.rflags = registers.r11;
+            Trap::Syscall
+        }
+        PAGE_FAULT => Trap::PageFault { gva: frame_word(8), code },
+        EVENT_VECTOR => Trap::Event,
+        _ => Trap::Exception { vector, code },
+    }
+}
