@@ -54,7 +54,7 @@ int main(void) {
     attempt("privileged register", 0, asm volatile("mov %%rax, %%cr3" ::: "memory"));
     attempt("port", 0, asm volatile("outb %%al, $0x50" ::: "memory"));
     attempt("undefined instruction", address_seen, asm volatile("ud2"));
-    attempt("division by zero", address_seen, asm volatile("idivl %0" : : "r"(0) : "rax", "rdx");
+    attempt("division by zero", address_seen, asm volatile("idivl %0" : : "r"(0) : "rax", "rdx"));
     attempt("breakpoint", address_seen, asm volatile("int3"));
     attempt("int 0x20", 0, asm volatile("int $0x20"));
     return 0;

@@ -1,0 +1,22 @@
+//! The main job through the real binary, the mount and the files, with programs in the guest.
+//!
+//! Every test brings up a machine of its own and ends with empty groups, `vmcg check` and nothing
+//! left behind (`Machine::finish`). Where `NO_KVM=1` is set, tests that need /dev/kvm are listed as
+//! ignored; without it they fail.
+
+#![forbid(unsafe_code)]
+
+#[path = "e2e/bad_input.rs"]
+mod bad_input;
+#[path = "e2e/charging.rs"]
+mod charging;
+#[path = "e2e/cli.rs"]
+mod cli;
+#[path = "e2e/limits.rs"]
+mod limits;
+#[path = "e2e/moving.rs"]
+mod moving;
+#[path = "e2e/oracle.rs"]
+mod oracle;
+#[path = "e2e/random.rs"]
+mod random;
