@@ -7,10 +7,10 @@
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, SeekFrom, Stat};
 use rustix::io::Errno;
+use vmcg_abi::call::entry;
 
 mod lookup;
 
@@ -19,6 +19,8 @@ pub const HANDLES_MAX: usize = 16_384;
 
 /// Longest path, in bytes, as `PATH_MAX` without its NUL.
 const PATH_BYTES_MAX: usize = 4095;
+/// Bytes of directory entries asked from the host at a time.
+const READDIR_BYTES: usize = 8192;
 
 /// What the guest is told about a file; the fields of `struct stat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,33 +41,13 @@ pub struct FileStat {
     pub mtime_ns: u64,
 }
 
-/// A directory entry.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// Inode number.
-    pub ino: u64,
-    /// Where to go on after this entry.
-    pub cookie: u64,
-    /// Type, as `d_type`.
-    pub kind: u8,
-    /// Name, without a NUL; at most 255 bytes.
-    pub name: Vec<u8>,
-}
-
 /// A read-only view of a directory of the host, with the handles the guest holds.
-///
-/// The lock inside is a leaf: it is not held while the file system is asked.
 #[derive(Debug)]
 pub struct Share {
     root: OwnedFd,
     // Device of our own mount: a lookup there would wait for a service that waits for the guest.
-    excluded: OnceLock<u64>,
-    handles: Mutex<Handles>,
-}
-
-#[derive(Debug, Default)]
-struct Handles {
-    slots: Vec<Option<Arc<OwnedFd>>>,
+    excluded: Option<u64>,
+    slots: Vec<Option<OwnedFd>>,
     free: Vec<usize>,
 }
 
@@ -77,27 +59,26 @@ impl Share {
     pub fn new(root: &Path) -> std::io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::openat(CWD, root, flags, Mode::empty())?;
-        Ok(Self { root, excluded: OnceLock::new(), handles: Mutex::default() })
+        Ok(Self { root, excluded: None, slots: Vec::new(), free: Vec::new() })
     }
 
     /// Keeps lookups out of the file system with device number `dev` (the machine's own mount).
-    /// Only the first call counts.
-    pub fn exclude(&self, dev: u64) {
-        let _ = self.excluded.set(dev);
+    pub fn exclude(&mut self, dev: u64) {
+        self.excluded = Some(dev);
     }
 
     /// Looks up the absolute `path`; `follow` says whether a symbolic link at its end is followed.
     ///
     /// # Errors
     /// As open(2); ENFILE when the guest holds [`HANDLES_MAX`] handles.
-    pub fn open(&self, path: &[u8], follow: bool) -> Result<(u64, FileStat), Errno> {
+    pub fn open(&mut self, path: &[u8], follow: bool) -> Result<(u64, FileStat), Errno> {
         if path.len() > PATH_BYTES_MAX {
             return Err(Errno::NAMETOOLONG);
         }
         if path.contains(&0) || path.first() != Some(&b'/') {
             return Err(Errno::INVAL);
         }
-        let found = lookup::locate(&self.root, path, follow, self.excluded.get().copied())?;
+        let found = lookup::locate(&self.root, path, follow, self.excluded)?;
         let stat = rustix::fs::fstat(&found)?;
         let opened = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => reopen(&found, OFlags::empty())?,
@@ -107,27 +88,23 @@ impl Share {
         Ok((self.keep(opened)?, describe(&stat)))
     }
 
-    /// Gives a file that was opened elsewhere (a job's program) a handle.
-    ///
-    /// # Errors
-    /// ENFILE as for [`Self::open`].
-    pub fn insert(&self, file: File) -> Result<(u64, FileStat), Errno> {
-        let stat = rustix::fs::fstat(&file)?;
-        Ok((self.keep(file.into())?, describe(&stat)))
+    /// Gives a file that was opened elsewhere (a job's program) a handle; returns it and the file's
+    /// size in bytes. `None` when the guest holds [`HANDLES_MAX`] handles.
+    pub fn insert(&mut self, file: File) -> Option<(u64, u64)> {
+        let stat = rustix::fs::fstat(&file).ok()?;
+        let handle = self.keep(file.into()).ok()?;
+        Some((handle, describe(&stat).size))
     }
 
     /// Forgets a handle.
     ///
     /// # Errors
     /// EBADF for a handle that is not held.
-    pub fn close(&self, handle: u64) -> Result<(), Errno> {
+    pub fn close(&mut self, handle: u64) -> Result<(), Errno> {
         let index = usize::try_from(handle).map_err(|_| Errno::BADF)?;
-        let mut handles = self.handles();
-        let slot = handles.slots.get_mut(index).ok_or(Errno::BADF)?;
-        let closed = slot.take().ok_or(Errno::BADF)?;
-        handles.free.push(index);
-        drop(handles);
-        drop(closed);
+        let slot = self.slots.get_mut(index).ok_or(Errno::BADF)?;
+        slot.take().ok_or(Errno::BADF)?;
+        self.free.push(index);
         Ok(())
     }
 
@@ -136,7 +113,7 @@ impl Share {
     /// # Errors
     /// EBADF for a handle that is not held.
     pub fn stat(&self, handle: u64) -> Result<FileStat, Errno> {
-        Ok(describe(&rustix::fs::fstat(&*self.get(handle)?)?))
+        Ok(describe(&rustix::fs::fstat(self.get(handle)?)?))
     }
 
     /// Reads at `offset` into `into`; fewer bytes than asked for only at the end of the file.
@@ -148,7 +125,7 @@ impl Share {
         let mut done = 0;
         while done < into.len() {
             let at = offset.checked_add(done as u64).ok_or(Errno::INVAL)?;
-            match rustix::io::pread(&*file, &mut into[done..], at) {
+            match rustix::io::pread(file, &mut into[done..], at) {
                 Ok(0) => break,
                 Ok(length) => done += length,
                 Err(Errno::INTR) => {}
@@ -159,29 +136,30 @@ impl Share {
         Ok(done)
     }
 
-    /// Entries of a directory after `cookie` (0 = from the start), as many as fit `bytes_max`
-    /// when each takes [`vmcg_abi::call::entry::HEADER_LEN`] bytes and its name. Empty at the end.
+    /// Entries of a directory after `cookie` (0 = from the start), packed as
+    /// [`vmcg_abi::call::entry`] says, as many as fit `bytes_max`. Empty at the end.
     ///
     /// # Errors
     /// EBADF, ENOTDIR and what getdents(2) answers; EINVAL when not even one entry fits.
-    pub fn readdir(&self, handle: u64, cookie: u64, bytes_max: usize) -> Result<Vec<Entry>, Errno> {
+    pub fn readdir(&self, handle: u64, cookie: u64, bytes_max: usize) -> Result<Vec<u8>, Errno> {
         let directory = self.get(handle)?;
-        rustix::fs::seek(&*directory, SeekFrom::Start(cookie))?;
-        let mut buffer = Vec::with_capacity(8192);
-        let mut raw = RawDir::new(&*directory, buffer.spare_capacity_mut());
-        let mut entries = Vec::new();
-        let mut bytes = 0;
+        rustix::fs::seek(directory, SeekFrom::Start(cookie))?;
+        let mut buffer = Vec::with_capacity(READDIR_BYTES);
+        let mut raw = RawDir::new(directory, buffer.spare_capacity_mut());
+        let mut packed = Vec::new();
         while let Some(entry) = raw.next() {
             let entry = entry?;
-            let name = entry.file_name().to_bytes().to_vec();
-            bytes += vmcg_abi::call::entry::HEADER_LEN + name.len();
-            if bytes > bytes_max {
-                return if entries.is_empty() { Err(Errno::INVAL) } else { Ok(entries) };
+            let name = entry.file_name().to_bytes();
+            let Ok(name_bytes) = u8::try_from(name.len()) else { continue };
+            if packed.len() + entry::HEADER_LEN + name.len() > bytes_max {
+                return if packed.is_empty() { Err(Errno::INVAL) } else { Ok(packed) };
             }
-            let kind = d_type(entry.file_type());
-            entries.push(Entry { ino: entry.ino(), cookie: entry.next_entry_cookie(), kind, name });
+            packed.extend(entry.ino().to_le_bytes());
+            packed.extend(entry.next_entry_cookie().to_le_bytes());
+            packed.extend([d_type(entry.file_type()), name_bytes]);
+            packed.extend(name);
         }
-        Ok(entries)
+        Ok(packed)
     }
 
     /// The target of a symbolic link that was opened without following it.
@@ -191,34 +169,28 @@ impl Share {
     pub fn readlink(&self, handle: u64) -> Result<Vec<u8>, Errno> {
         let link = self.get(handle)?;
         // Linux answers ENOENT for an empty path on anything but a link.
-        let target = rustix::fs::readlinkat(&*link, "", Vec::new());
+        let target = rustix::fs::readlinkat(link, "", Vec::new());
         target.map(std::ffi::CString::into_bytes).map_err(|error| match error {
             Errno::NOENT => Errno::INVAL,
             other => other,
         })
     }
 
-    fn keep(&self, file: OwnedFd) -> Result<u64, Errno> {
-        let mut handles = self.handles();
-        let file = Some(Arc::new(file));
-        if let Some(index) = handles.free.pop() {
-            handles.slots[index] = file;
+    fn keep(&mut self, file: OwnedFd) -> Result<u64, Errno> {
+        if let Some(index) = self.free.pop() {
+            self.slots[index] = Some(file);
             return Ok(index as u64);
         }
-        if handles.slots.len() == HANDLES_MAX {
+        if self.slots.len() == HANDLES_MAX {
             return Err(Errno::NFILE);
         }
-        handles.slots.push(file);
-        Ok(handles.slots.len() as u64 - 1)
+        self.slots.push(Some(file));
+        Ok(self.slots.len() as u64 - 1)
     }
 
-    fn get(&self, handle: u64) -> Result<Arc<OwnedFd>, Errno> {
+    fn get(&self, handle: u64) -> Result<&OwnedFd, Errno> {
         let index = usize::try_from(handle).map_err(|_| Errno::BADF)?;
-        self.handles().slots.get(index).cloned().flatten().ok_or(Errno::BADF)
-    }
-
-    fn handles(&self) -> MutexGuard<'_, Handles> {
-        self.handles.lock().unwrap_or_else(PoisonError::into_inner)
+        self.slots.get(index).and_then(Option::as_ref).ok_or(Errno::BADF)
     }
 }
 

@@ -17,7 +17,7 @@ fn share() -> (tempfile::TempDir, Share) {
 
 #[test]
 fn a_file_is_read_at_any_offset() {
-    let (_place, share) = share();
+    let (_place, mut share) = share();
     let (handle, stat) = share.open(b"/file", true).unwrap();
     assert_eq!(stat.size, 10);
     let mut buffer = [0; 4];
@@ -30,7 +30,7 @@ fn a_file_is_read_at_any_offset() {
 
 #[test]
 fn no_path_leads_out_of_the_share() {
-    let (place, share) = share();
+    let (place, mut share) = share();
     let outside = place.path().join("secret");
     symlink("../secret", place.path().join("inside/relative")).unwrap();
     symlink(&outside, place.path().join("inside/absolute")).unwrap();
@@ -42,14 +42,14 @@ fn no_path_leads_out_of_the_share() {
 
 #[test]
 fn a_magic_link_does_not_lead_out_of_the_share() {
-    let share = Share::new(Path::new("/proc")).unwrap();
+    let mut share = Share::new(Path::new("/proc")).unwrap();
     let path = format!("/{}/exe", std::process::id());
     assert!(share.open(path.as_bytes(), true).is_err());
 }
 
 #[test]
 fn a_last_link_is_followed_only_when_asked() {
-    let (place, share) = share();
+    let (place, mut share) = share();
     symlink("file", place.path().join("inside/link")).unwrap();
     let (link, stat) = share.open(b"/link", false).unwrap();
     assert_eq!(FileType::from_raw_mode(stat.mode), FileType::Symlink);
@@ -60,7 +60,7 @@ fn a_last_link_is_followed_only_when_asked() {
 
 #[test]
 fn a_pipe_of_the_host_is_described_but_not_opened() {
-    let (place, share) = share();
+    let (place, mut share) = share();
     let path = place.path().join("inside/pipe");
     rustix::fs::mknodat(CWD, &path, FileType::Fifo, Mode::RUSR, 0).unwrap();
     let (handle, stat) = share.open(b"/pipe", true).unwrap();
@@ -70,18 +70,26 @@ fn a_pipe_of_the_host_is_described_but_not_opened() {
 
 #[test]
 fn a_directory_is_listed_in_pieces() {
-    let (place, share) = share();
+    let (place, mut share) = share();
     for number in 0..100 {
         fs::write(place.path().join(format!("inside/n{number}")), "").unwrap();
     }
     let (handle, _) = share.open(b"/", true).unwrap();
     let (mut names, mut cookie, mut pieces) = (Vec::new(), 0, 0);
     loop {
-        let entries = share.readdir(handle, cookie, 256).unwrap();
-        let Some(last) = entries.last() else { break };
-        cookie = last.cookie;
+        let packed = share.readdir(handle, cookie, 256).unwrap();
+        assert!(packed.len() <= 256);
+        if packed.is_empty() {
+            break;
+        }
         pieces += 1;
-        names.extend(entries.into_iter().map(|entry| entry.name));
+        let mut rest = packed.as_slice();
+        while let [header @ .., _] = rest.get(..entry::HEADER_LEN).unwrap_or_default() {
+            cookie = u64::from_le_bytes(header[8..16].try_into().unwrap());
+            let end = entry::HEADER_LEN + usize::from(rest[entry::HEADER_LEN - 1]);
+            names.push(rest[entry::HEADER_LEN..end].to_vec());
+            rest = &rest[end..];
+        }
     }
     names.sort();
     names.dedup();
@@ -92,7 +100,7 @@ fn a_directory_is_listed_in_pieces() {
 
 #[test]
 fn a_closed_handle_is_bad_and_used_again() {
-    let (_place, share) = share();
+    let (_place, mut share) = share();
     let (handle, _) = share.open(b"/file", true).unwrap();
     share.close(handle).unwrap();
     assert_eq!(share.close(handle), Err(Errno::BADF));
@@ -103,7 +111,7 @@ fn a_closed_handle_is_bad_and_used_again() {
 
 #[test]
 fn bad_paths_are_refused() {
-    let (_place, share) = share();
+    let (_place, mut share) = share();
     let long = [b"/".as_slice(), &[b'x'; 5000]].concat();
     assert_eq!(share.open(b"", true), Err(Errno::INVAL));
     assert_eq!(share.open(b"file", true), Err(Errno::INVAL));
