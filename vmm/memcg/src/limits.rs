@@ -1,0 +1,89 @@
+//! Reading counters, and setting and resetting what can be set.
+
+use crate::{Abi, Counter, Error, GroupId, Hierarchy, Memcg, Pages, Resource};
+
+impl Memcg {
+    /// Returns one counter of a group.
+    ///
+    /// # Errors
+    /// [`Error::Dead`] when the group was removed.
+    pub fn counter(&self, group: GroupId, resource: Resource) -> Result<Counter, Error> {
+        Ok(*self.groups.at(self.groups.index(group)?).counter(resource))
+    }
+
+    /// Sets the limit of one counter. What to reclaim before a lower limit fits is the caller's
+    /// business: on [`Error::Busy`], reclaim and try again.
+    ///
+    /// # Errors
+    /// [`Error::Root`]; [`Error::Busy`] when the usage is above the limit; [`Error::Invalid`] when
+    /// memory would be above memsw; [`Error::NoMemory`] when the parent cannot lend so much
+    /// ([`Hierarchy::Wall`]); [`Error::Dead`]. The limit stays as it was.
+    pub fn set_limit(
+        &mut self,
+        group: GroupId,
+        resource: Resource,
+        limit: Pages,
+    ) -> Result<(), Error> {
+        let index = self.groups.index(group)?;
+        if group == self.root {
+            return Err(Error::Root);
+        }
+        let limit = limit.get().min(Pages::UNLIMITED.get());
+        let limit = limit - limit % resource.granule();
+        let this = self.groups.at(index);
+        let memory = this.counter(Resource::Memory).limit().get();
+        let memsw = this.counter(Resource::Memsw).limit().get();
+        match resource {
+            Resource::Memory if limit > memsw => return Err(Error::Invalid),
+            Resource::Memsw if limit < memory => return Err(Error::Invalid),
+            Resource::Memory if self.config.hierarchy == Hierarchy::Wall => {
+                return self.lend(index, limit);
+            }
+            // Linux v6.18 mem_cgroup_write: "kmem.limit_in_bytes is deprecated", and nothing else.
+            Resource::Kmem if self.config.abi == Abi::Linux618 => return Ok(()),
+            Resource::Kmem => self.activate_kmem(index)?,
+            _ => {}
+        }
+        let this = self.groups.at_mut(index);
+        if !this.counter_mut(resource).try_set_limit(limit) {
+            return Err(Error::Busy);
+        }
+        this.settings.tcp_active |= resource == Resource::Tcp;
+        Ok(())
+    }
+
+    /// Makes the watermark of one counter its usage.
+    ///
+    /// # Errors
+    /// [`Error::Dead`] when the group was removed.
+    pub fn reset_watermark(&mut self, group: GroupId, resource: Resource) -> Result<(), Error> {
+        let index = self.groups.index(group)?;
+        self.groups.at_mut(index).counter_mut(resource).reset_watermark();
+        Ok(())
+    }
+
+    /// Makes the failure count of one counter zero.
+    ///
+    /// # Errors
+    /// [`Error::Dead`] when the group was removed.
+    pub fn reset_failcnt(&mut self, group: GroupId, resource: Resource) -> Result<(), Error> {
+        let index = self.groups.index(group)?;
+        self.groups.at_mut(index).counter_mut(resource).reset_failcnt();
+        Ok(())
+    }
+
+    /// Starts to account kernel memory at the first limit (Linux v3.19 memcg_activate_kmem). Once
+    /// accounted, always accounted.
+    fn activate_kmem(&mut self, index: u32) -> Result<(), Error> {
+        let group = self.groups.at_mut(index);
+        if group.settings.kmem_active {
+            return Ok(());
+        }
+        let shares = group.settings.use_hierarchy && !group.children.is_empty();
+        if !group.tasks.is_empty() || shares {
+            return Err(Error::Busy);
+        }
+        group.settings.kmem_active = true;
+        Ok(())
+    }
+}

@@ -1,0 +1,186 @@
+//! Removing a group, and what happens to what it still owns.
+
+use crate::group::Life;
+use crate::owners::{Holder, SlotId};
+use crate::walk::Chain;
+use crate::{Error, GroupId, Memcg, Offline, Pages, Resource};
+
+impl Memcg {
+    /// Removes a group. What it owns is reparented, or stays with a zombie; the usage of those above
+    /// does not change by it, and the cost does not depend on how much it is.
+    ///
+    /// # Errors
+    /// [`Error::Root`], [`Error::Dead`]; [`Error::Busy`] with tasks, children or a move in progress;
+    /// [`Error::Charged`] when removed groups are to be drained and this one is not.
+    pub fn remove(&mut self, group: GroupId) -> Result<(), Error> {
+        let index = self.groups.index(group)?;
+        let this = self.groups.at(index);
+        let parent = this.parent.ok_or(Error::Root)?;
+        if !this.tasks.is_empty() || !this.children.is_empty() || this.moves > 0 {
+            return Err(Error::Busy);
+        }
+        if self.config.offline == Offline::Drain && this.gauges.frames() > 0 {
+            return Err(Error::Charged(Pages::new(this.gauges.frames())));
+        }
+        let name = std::sync::Arc::clone(&this.name);
+        self.groups.at_mut(parent).children.remove(&name);
+        self.debts.forget_group(group);
+        match self.config.offline {
+            Offline::Reparent | Offline::Drain => self.reparent(index, parent),
+            Offline::Zombie => self.leave_zombie(index, parent),
+        }
+        Ok(())
+    }
+
+    /// Returns how many removed groups are still there, for what they or those below them own.
+    #[must_use]
+    pub fn zombies(&self) -> usize {
+        self.groups.iter().filter(|group| !group.is_live()).count()
+    }
+
+    /// Makes the parent the owner of everything: its slot takes over.
+    fn reparent(&mut self, index: u32, parent: u32) {
+        let heir = self.heir(index, parent);
+        self.repay_all(index);
+        let group = self.groups.at_mut(index);
+        let (slot, feeds) = (group.slot, group.feeds);
+        let (gauges, events) = (group.gauges, group.events);
+        let own = Resource::ALL.map(|resource| group.counter(resource).usage().get());
+        if feeds.is_none() {
+            for (resource, pages) in Resource::ALL.into_iter().zip(own) {
+                let over = self.charge_chain(Chain::whole(heir), &[resource], pages);
+                self.groups.at_mut(heir).events.overshoot += over;
+            }
+        }
+        let heir = self.groups.at_mut(heir);
+        heir.gauges.merge(&gauges);
+        // Differs from Linux, which forgets them: a sum over the tree never goes down here.
+        heir.events += events;
+        self.owners.redirect(slot, heir.slot);
+        self.groups.free(index);
+    }
+
+    /// Returns the group that takes over (Linux v3.18 mem_cgroup_reparent_charges): the parent, or
+    /// the root where the parent is not charged for its children.
+    fn heir(&self, index: u32, parent: u32) -> u32 {
+        match self.config.hierarchy {
+            crate::Hierarchy::Wall => parent,
+            crate::Hierarchy::Share => self.groups.at(index).feeds.unwrap_or(self.root.index()),
+        }
+    }
+
+    fn leave_zombie(&mut self, index: u32, parent: u32) {
+        self.groups.at_mut(parent).zombies += 1;
+        let group = self.groups.at_mut(index);
+        group.life = Life::Zombie;
+        let slot = group.slot;
+        self.put_slot(slot);
+    }
+
+    /// Drops a reference to a slot; a zombie whose slot nobody names any more is gone.
+    pub(crate) fn put_slot(&mut self, slot: SlotId) {
+        let Some(Holder::Group(index)) = self.owners.put(slot) else { return };
+        let group = self.groups.at_mut(index);
+        debug_assert_eq!(group.life, Life::Zombie, "a living group names its own slot");
+        group.life = Life::Husk;
+        self.bury(index);
+    }
+
+    /// Frees a husk, and those above that only waited for it.
+    fn bury(&mut self, mut index: u32) {
+        loop {
+            let group = self.groups.at(index);
+            if group.life != Life::Husk || group.zombies > 0 {
+                return;
+            }
+            let parent = group.parent;
+            self.repay_all(index);
+            self.groups.free(index);
+            let Some(parent) = parent else { return };
+            self.groups.at_mut(parent).zombies -= 1;
+            index = parent;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Config, Error, Gfn, Kind, Memcg, Offline, Pages, Payer, Resource, Tid, fixture};
+
+    const A: Gfn = Gfn::new(0);
+
+    fn machine(offline: Offline) -> Memcg {
+        Memcg::new(Config { offline, ..fixture::config(8) }).unwrap()
+    }
+
+    fn usage(m: &Memcg, group: crate::GroupId) -> u64 {
+        m.counter(group, Resource::Memory).unwrap().usage().get()
+    }
+
+    #[test]
+    fn a_removed_group_leaves_its_pages_to_its_parent() {
+        let mut m = machine(Offline::Reparent);
+        let a = m.create(m.root(), "a").unwrap();
+        let b = m.create(a, "b").unwrap();
+        m.try_charge(Payer::Group(b), A, Kind::Anon).unwrap();
+        m.remove(b).unwrap();
+        assert_eq!((m.owner(A), usage(&m, a)), (Some(a), 1));
+        assert_eq!(m.stat(a).unwrap().local.rss, Pages::ONE);
+        m.remove(a).unwrap();
+        assert_eq!((m.owner(A), usage(&m, m.root())), (Some(m.root()), 1));
+        assert_eq!((m.zombies(), m.check()), (0, vec![]));
+        assert!(m.uncharge(A));
+        assert_eq!((usage(&m, m.root()), m.check()), (0, vec![]));
+    }
+
+    #[test]
+    fn a_group_with_tasks_or_children_stays() {
+        let mut m = machine(Offline::Reparent);
+        let a = m.create(m.root(), "a").unwrap();
+        let b = m.create(a, "b").unwrap();
+        assert_eq!(m.remove(a), Err(Error::Busy));
+        m.task_new(Tid::new(5), Tid::new(5), b).unwrap();
+        assert_eq!(m.remove(b), Err(Error::Busy));
+        m.task_exit(Tid::new(5));
+        m.remove(b).unwrap();
+        assert_eq!(m.remove(m.root()), Err(Error::Root));
+    }
+
+    #[test]
+    fn a_group_to_be_drained_stays_until_it_owns_nothing() {
+        let mut m = machine(Offline::Drain);
+        let a = m.create(m.root(), "a").unwrap();
+        m.try_charge(Payer::Group(a), A, Kind::Anon).unwrap();
+        assert_eq!(m.remove(a), Err(Error::Charged(Pages::ONE)));
+        m.uncharge(A);
+        m.remove(a).unwrap();
+    }
+
+    #[test]
+    fn a_zombie_keeps_its_pages_and_goes_with_the_last_one_with_all_husks_above() {
+        let mut m = machine(Offline::Zombie);
+        let a = m.create(m.root(), "a").unwrap();
+        let b = m.create(a, "b").unwrap();
+        m.try_charge(Payer::Group(b), A, Kind::Anon).unwrap();
+        m.remove(b).unwrap();
+        m.remove(a).unwrap();
+        assert_eq!((m.owner(A), m.zombies(), usage(&m, m.root())), (Some(b), 2, 1));
+        assert_eq!(m.check(), []);
+        m.uncharge(A);
+        assert_eq!((m.zombies(), usage(&m, m.root())), (0, 0));
+        assert_eq!(m.check(), []);
+    }
+
+    #[test]
+    fn pages_of_a_group_outside_the_hierarchy_go_to_the_root() {
+        let mut m = machine(Offline::Reparent);
+        m.set_use_hierarchy(m.root(), 0).unwrap();
+        let a = m.create(m.root(), "a").unwrap();
+        let b = m.create(a, "b").unwrap();
+        m.try_charge(Payer::Group(b), A, Kind::Anon).unwrap();
+        assert_eq!((usage(&m, b), usage(&m, a), usage(&m, m.root())), (1, 0, 0));
+        m.remove(b).unwrap();
+        assert_eq!((m.owner(A), usage(&m, m.root())), (Some(m.root()), 1));
+        assert_eq!(m.check(), []);
+    }
+}

@@ -1,0 +1,14 @@
+//! How charges follow a task into another group.
+//!
+//! Each policy is one file in `policy` and one row in [`policy::RULES`]; what they share, the driver
+//! in `mover`, reads those rows. `lazy` holds what is to move later.
+
+mod lazy;
+mod mover;
+mod policy;
+
+pub(crate) use lazy::Debts;
+pub(crate) use mover::Taken;
+pub use mover::{Move, MoveError, MoveReport, Progress, Scope, Skipped};
+pub use policy::Policy;
+pub(crate) use policy::{Ancestors, Reach, Skip};

@@ -1,0 +1,147 @@
+//! Debts: pages that are to follow a task which has moved by the policy `lazy`.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use super::Reach;
+use super::policy::Ancestors;
+use crate::transit::{Ending, Route};
+use crate::{Gfn, GroupId, Guest, Gva, Memcg, Pages, Scope, Tid};
+
+/// Who owes pages: a task, and the group that is still charged for them.
+type Key = (Tid, GroupId);
+
+#[derive(Clone, Copy, Debug)]
+struct Debt {
+    reach: Reach,
+    /// Where the next scan begins.
+    cursor: Gva,
+    /// At most so many pages are left.
+    left: u64,
+}
+
+/// All debts, and whose turn it is.
+#[derive(Debug, Default)]
+pub(crate) struct Debts {
+    all: BTreeMap<Key, Debt>,
+    /// Sum of what is left by source group; groups without debts have no entry.
+    by_source: BTreeMap<GroupId, u64>,
+    last: Key,
+}
+
+impl Debts {
+    /// Notes that up to `pages` of `from` are to follow `tid`.
+    pub(crate) fn add(&mut self, tid: Tid, from: GroupId, reach: Reach, pages: Pages) {
+        self.remove((tid, from));
+        let left = pages.get();
+        self.all.insert((tid, from), Debt { reach, cursor: Gva::ZERO, left });
+        *self.by_source.entry(from).or_default() += left;
+    }
+
+    /// Returns how many pages of a group wait to leave it, at most.
+    pub(crate) fn pending(&self, from: GroupId) -> u64 {
+        self.by_source.get(&from).copied().unwrap_or(0)
+    }
+
+    /// Forgets the debts of a task that has exited.
+    pub(crate) fn forget_task(&mut self, tid: Tid) {
+        let own = |(key, _): (&Key, &Debt)| (key.0 == tid).then_some(*key);
+        while let Some(key) = self.all.range((tid, GroupId::default())..).next().and_then(own) {
+            self.remove(key);
+        }
+    }
+
+    /// Forgets the debts to a group that is being removed.
+    pub(crate) fn forget_group(&mut self, from: GroupId) {
+        if self.by_source.remove(&from).is_some() {
+            self.all.retain(|key, _| key.1 != from);
+        }
+    }
+
+    /// Picks the debt whose turn it is.
+    fn next(&mut self) -> Option<(Key, Debt)> {
+        let after = self.all.range((Bound::Excluded(self.last), Bound::Unbounded)).next();
+        let (key, debt) = after.or_else(|| self.all.iter().next())?;
+        self.last = *key;
+        Some((*key, *debt))
+    }
+
+    /// Notes how far a debt has been settled.
+    fn advance(&mut self, key: Key, cursor: Gva, settled: u64) {
+        let Some(debt) = self.all.get_mut(&key) else { return };
+        debt.cursor = cursor;
+        let paid = settled.min(debt.left);
+        debt.left -= paid;
+        self.pay(key.1, paid);
+    }
+
+    fn remove(&mut self, key: Key) {
+        if let Some(debt) = self.all.remove(&key) {
+            self.pay(key.1, debt.left);
+        }
+    }
+
+    fn pay(&mut self, from: GroupId, pages: u64) {
+        if let Some(sum) = self.by_source.get_mut(&from) {
+            *sum -= pages;
+            if *sum == 0 && !self.all.keys().any(|key| key.1 == from) {
+                self.by_source.remove(&from);
+            }
+        }
+    }
+}
+
+impl Memcg {
+    /// Lets pages follow one task that moved by the policy `lazy`, looking at `pages_max` of its
+    /// pages at most; returns how many moved. To be called when the machine is idle, and before
+    /// anything is reclaimed from a group with `lazy_pending` pages. The guest stands still.
+    pub fn settle(&mut self, guest: &mut dyn Guest, pages_max: u64) -> Pages {
+        let Some((key, debt)) = self.debts.next() else { return Pages::ZERO };
+        let (tid, from) = key;
+        let (Some(task), Ok(from)) = (self.tasks.get(tid), self.groups.index(from)) else {
+            self.debts.remove(key);
+            return Pages::ZERO;
+        };
+        if task.group == from {
+            // The task has come back, and its pages are at home.
+            self.debts.remove(key);
+            return Pages::ZERO;
+        }
+        if self.transits.of_task(tid).is_some() {
+            return Pages::ZERO;
+        }
+        let route = Route {
+            tid,
+            scope: Scope::Task,
+            from,
+            to: task.group,
+            ancestors: Ancestors::Once,
+            ending: Ending::Settle,
+        };
+        let Ok(transit) = self.begin_transit(route) else { return Pages::ZERO };
+        let number = transit.number();
+        let mut batch = Vec::new();
+        let next = guest.scan(tid, debt.cursor, pages_max.max(1), &mut |page| {
+            if self.movable(number, &page, debt.reach).is_ok() {
+                batch.push(page.gfn);
+            }
+        });
+        let (moved, is_short) = self.take_what_fits(number, &batch);
+        self.settle_transit(number);
+        match next {
+            // What has found no room is looked at again when it is this debt's turn.
+            _ if is_short => self.debts.advance(key, debt.cursor, moved),
+            Ok(Some(next)) if next > debt.cursor => self.debts.advance(key, next, moved),
+            Ok(_) | Err(_) => self.debts.remove(key),
+        }
+        Pages::new(moved)
+    }
+
+    fn take_what_fits(&mut self, number: u32, batch: &[Gfn]) -> (u64, bool) {
+        let wanted = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+        let short = self.precharge_up_to(number, wanted);
+        let taken = |gfn: &&Gfn| self.take(number, **gfn) == super::mover::Taken::Yes;
+        let moved = batch.iter().filter(taken).count();
+        (u64::try_from(moved).unwrap_or(u64::MAX), short > 0)
+    }
+}

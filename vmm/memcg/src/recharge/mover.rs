@@ -1,0 +1,439 @@
+//! The driver of a move: it reads the policy's row and does what that says.
+//!
+//! A move is a value that is stepped, so that the guest can run between steps and no step takes
+//! longer than its page count allows. Nothing seen in one step is believed in the next: every page
+//! is looked at again when it is taken.
+
+use super::policy::{Admission, Attach, Policy, Reach, Release, Rule, Settling, Shortage, Skip};
+use crate::transit::{Ending, Route, TransitId};
+use crate::{ChargeError, Gfn, GroupId, Guest, Gva, Memcg, Pages, ScanError, Tid};
+
+/// What a move takes along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One thread. Charges move only if it stands for the address space of its process.
+    Task,
+    /// All threads of the process.
+    Process,
+}
+
+/// Why a task did not move. Its charges are where they were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MoveError {
+    /// The task does not exist, or exited during the move.
+    #[error("no such task")]
+    NoSuchTask,
+    /// The destination has no room for its pages.
+    #[error("no room in the destination")]
+    NoMemory,
+    /// The destination was removed.
+    #[error("group is gone")]
+    DeadGroup,
+    /// The task cannot be moved, or its page tables make no sense.
+    #[error("task cannot be moved")]
+    Invalid,
+    /// Its process is being moved already.
+    #[error("task is being moved")]
+    Busy,
+}
+
+/// How far a move is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Call again.
+    More,
+    /// The task is in its new group.
+    Done(MoveReport),
+}
+
+/// What a finished move did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MoveReport {
+    /// Pages that were found and moved. Pages faulted in during the move are not among them.
+    pub moved: Pages,
+    /// Pages that were not to move, by reason.
+    pub skipped: Skipped,
+    /// Pages that were to move and had no room.
+    pub failed: Pages,
+}
+
+/// Pages that a move passed by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Skipped {
+    /// Mapped more than once.
+    pub shared: Pages,
+    /// Owned by a third group.
+    pub foreign_owner: Pages,
+    /// Of a kind that does not move.
+    pub kind: Pages,
+    /// Without a charge, or on swap.
+    pub not_backed: Pages,
+}
+
+/// Tries at making room before a move gives up, if every try freed something.
+const RECLAIM_RETRIES: u32 = 5;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Start,
+    Count,
+    Take,
+    Ended(Result<MoveReport, MoveError>),
+}
+
+/// A task on its way into another group. Step it until it is done, or abort it: a move that is
+/// dropped half-way blocks both groups and further moves of the task.
+#[derive(Debug)]
+#[must_use = "a move does nothing until it is stepped"]
+pub struct Move {
+    /// The task, or the thread that stands for the process.
+    tid: Tid,
+    scope: Scope,
+    dest: GroupId,
+    rule: &'static Rule,
+    reach: Reach,
+    transit: Option<TransitId>,
+    phase: Phase,
+    cursor: Gva,
+    /// Pages counted before admission.
+    counted: u64,
+    /// Pages of the current step that are to move.
+    batch: Vec<Gfn>,
+    report: MoveReport,
+}
+
+impl Move {
+    /// Begins to move a task into `dest`, by the policy that `dest` has now. Nothing is charged yet;
+    /// from now on the task's new pages follow it, if the policy attaches it last.
+    ///
+    /// # Errors
+    /// As [`MoveError`] says; nothing changed then.
+    pub fn begin(
+        memcg: &mut Memcg,
+        tid: Tid,
+        dest: GroupId,
+        scope: Scope,
+    ) -> Result<Self, MoveError> {
+        let to = memcg.groups.index(dest).map_err(|_| MoveError::DeadGroup)?;
+        let task = memcg.tasks.get(tid).ok_or(MoveError::NoSuchTask)?;
+        if tid == Tid::INIT || task.tgid == Tid::INIT {
+            return Err(MoveError::Invalid);
+        }
+        let owner = memcg.tasks.mm_owner(task.tgid).ok_or(MoveError::NoSuchTask)?;
+        if memcg.transits.of_task(owner).is_some() {
+            return Err(MoveError::Busy);
+        }
+        let settings = memcg.groups.at(to).settings;
+        let rule = settings.recharge.rule();
+        let carries = scope == Scope::Process || tid == owner;
+        let reach = if carries { rule.reach(settings.move_charge) } else { Reach::NOTHING };
+        let tid = if scope == Scope::Process { owner } else { tid };
+        let from = memcg.tasks.get(tid).ok_or(MoveError::NoSuchTask)?.group;
+        let mut this = Self {
+            tid,
+            scope,
+            dest,
+            rule,
+            reach,
+            transit: None,
+            phase: Phase::Start,
+            cursor: Gva::ZERO,
+            counted: 0,
+            batch: Vec::new(),
+            report: MoveReport::default(),
+        };
+        if from != to && !reach.is_nothing() && rule.settling == Settling::Now {
+            this.transit = Some(this.depart(memcg, from, to)?);
+        }
+        Ok(this)
+    }
+
+    /// Goes on with at most `pages_max` pages. The guest stands still meanwhile.
+    ///
+    /// # Errors
+    /// As [`MoveError`] says; the move is over then, and its policy decided what became of the pages.
+    pub fn step(
+        &mut self,
+        memcg: &mut Memcg,
+        guest: &mut dyn Guest,
+        pages_max: u64,
+    ) -> Result<Progress, MoveError> {
+        let outcome = self.advance(memcg, guest, pages_max.max(1));
+        match outcome {
+            Ok(Progress::More) => {}
+            Ok(Progress::Done(report)) => self.phase = Phase::Ended(Ok(report)),
+            Err(error) => self.end(memcg, error),
+        }
+        outcome
+    }
+
+    /// Gives up: with a policy that rolls back, everything is where it was.
+    pub fn abort(mut self, memcg: &mut Memcg) {
+        self.end(memcg, MoveError::Busy);
+    }
+
+    /// Returns the policy that was latched when the move began.
+    #[must_use]
+    pub const fn policy(&self) -> Policy {
+        self.rule.policy
+    }
+
+    fn depart(&self, memcg: &mut Memcg, from: u32, to: u32) -> Result<TransitId, MoveError> {
+        let ending = match self.rule.shortage {
+            Shortage::RollBack => Ending::RollBack,
+            Shortage::Stop | Shortage::LeaveForeign => Ending::Settle,
+        };
+        let (tid, scope, ancestors) = (self.tid, self.scope, self.rule.ancestors);
+        let transit = memcg.begin_transit(Route { tid, scope, from, to, ancestors, ending })?;
+        if self.rule.attach == Attach::Last && self.reach.anon {
+            memcg.mark_movers(transit.number(), Some(transit.number()));
+        }
+        Ok(transit)
+    }
+
+    fn advance(
+        &mut self,
+        memcg: &mut Memcg,
+        guest: &mut dyn Guest,
+        pages_max: u64,
+    ) -> Result<Progress, MoveError> {
+        if let Phase::Ended(outcome) = self.phase {
+            return outcome.map(Progress::Done);
+        }
+        let Some(transit) = self.transit else { return self.attach_only(memcg, guest) };
+        if !memcg.transits.is_in_progress(transit) {
+            return Err(MoveError::NoSuchTask);
+        }
+        let number = transit.number();
+        if self.phase == Phase::Start {
+            if self.rule.attach == Attach::First {
+                self.attach(memcg)?;
+            }
+            self.phase = match self.rule.admission {
+                Admission::Open => Phase::Take,
+                Admission::FitsLimits | Admission::Reserved => Phase::Count,
+            };
+        }
+        if self.phase == Phase::Count {
+            return self.count(memcg, guest, number, pages_max);
+        }
+        self.take(memcg, guest, number, pages_max)
+    }
+
+    /// A move that carries no charges now: `none`, `lazy`, a thread, or within one group.
+    fn attach_only(&self, memcg: &mut Memcg, guest: &mut dyn Guest) -> Result<Progress, MoveError> {
+        let from = memcg.task_group(self.tid).ok_or(MoveError::NoSuchTask)?;
+        self.attach(memcg)?;
+        if self.rule.settling == Settling::Later && !self.reach.is_nothing() && from != self.dest {
+            memcg.debts.add(self.tid, from, self.reach, guest.resident(self.tid));
+        }
+        Ok(Progress::Done(self.report))
+    }
+
+    fn attach(&self, memcg: &mut Memcg) -> Result<(), MoveError> {
+        let to = memcg.groups.index(self.dest).map_err(|_| MoveError::DeadGroup)?;
+        for tid in memcg.movers(self.tid, self.scope) {
+            memcg.attach(tid, to);
+        }
+        Ok(())
+    }
+
+    /// One step of the first pass: how many pages are there to move?
+    fn count(
+        &mut self,
+        memcg: &mut Memcg,
+        guest: &mut dyn Guest,
+        number: u32,
+        pages_max: u64,
+    ) -> Result<Progress, MoveError> {
+        let (reach, counted) = (self.reach, &mut self.counted);
+        let next = guest.scan(self.tid, self.cursor, pages_max, &mut |page| {
+            *counted += u64::from(memcg.movable(number, &page, reach).is_ok());
+        })?;
+        if self.goes_on(next)? {
+            return Ok(Progress::More);
+        }
+        self.admit(memcg, guest, number)?;
+        self.phase = Phase::Take;
+        Ok(Progress::More)
+    }
+
+    /// Decides whether the move may start, knowing how many pages it has.
+    fn admit(
+        &self,
+        memcg: &mut Memcg,
+        guest: &mut dyn Guest,
+        number: u32,
+    ) -> Result<(), MoveError> {
+        // More than an empty destination could hold: no reclaim could make room for it.
+        if !memcg.could_ever_hold(number, self.counted) {
+            return Err(MoveError::NoMemory);
+        }
+        if self.rule.admission == Admission::Reserved {
+            reserve(memcg, guest, number, self.counted)?;
+        }
+        if self.rule.attach == Attach::Admitted {
+            self.attach(memcg)?;
+        }
+        Ok(())
+    }
+
+    /// One step of the second pass: charge the destination, then change the owner.
+    fn take(
+        &mut self,
+        memcg: &mut Memcg,
+        guest: &mut dyn Guest,
+        number: u32,
+        pages_max: u64,
+    ) -> Result<Progress, MoveError> {
+        let next = self.fill_batch(memcg, guest, number, pages_max)?;
+        let wanted = u64::try_from(self.batch.len()).unwrap_or(u64::MAX);
+        secure(memcg, guest, number, wanted);
+        let mut short = false;
+        for gfn in &self.batch {
+            match memcg.take(number, *gfn) {
+                Taken::Yes => self.report.moved = plus_one(self.report.moved),
+                Taken::NoLongerThere => self.report.skipped.count(Skip::NotBacked),
+                Taken::NoRoom => {
+                    short = true;
+                    self.report.failed = plus_one(self.report.failed);
+                    if self.rule.shortage == Shortage::LeaveForeign {
+                        memcg.mark_foreign(*gfn);
+                    }
+                }
+            }
+        }
+        let short = short || memcg.transits.at(number).is_short();
+        if short && self.rule.shortage == Shortage::RollBack {
+            return Err(MoveError::NoMemory);
+        }
+        if self.rule.release == Release::EachStep {
+            memcg.release_source(number);
+        }
+        let stops = short && self.rule.shortage == Shortage::Stop;
+        if self.goes_on(next)? && !stops {
+            return Ok(Progress::More);
+        }
+        memcg.settle_transit(number);
+        if self.rule.attach == Attach::Last {
+            self.attach(memcg)?;
+        }
+        Ok(Progress::Done(self.report))
+    }
+
+    /// Looks at the next pages and notes those that are to move.
+    fn fill_batch(
+        &mut self,
+        memcg: &mut Memcg,
+        guest: &mut dyn Guest,
+        number: u32,
+        pages_max: u64,
+    ) -> Result<Option<Gva>, MoveError> {
+        let (reach, batch, skipped) = (self.reach, &mut self.batch, &mut self.report.skipped);
+        batch.clear();
+        let next = guest.scan(self.tid, self.cursor, pages_max, &mut |page| match memcg
+            .movable(number, &page, reach)
+        {
+            Ok(()) => batch.push(page.gfn),
+            Err(Skip::There) => memcg.unmark_foreign(page.gfn),
+            Err(skip) => skipped.count(skip),
+        })?;
+        Ok(next)
+    }
+
+    /// Moves the cursor; false, with the cursor back at the start, when the scan was complete.
+    fn goes_on(&mut self, next: Option<Gva>) -> Result<bool, MoveError> {
+        match next {
+            Some(next) if next <= self.cursor => Err(MoveError::Invalid),
+            Some(next) => {
+                self.cursor = next;
+                Ok(true)
+            }
+            None => {
+                self.cursor = Gva::ZERO;
+                Ok(false)
+            }
+        }
+    }
+
+    fn end(&mut self, memcg: &mut Memcg, error: MoveError) {
+        let open = self.transit.filter(|transit| memcg.transits.is_in_progress(*transit));
+        if let (Some(transit), false) = (open, matches!(self.phase, Phase::Ended(_))) {
+            memcg.abandon(transit.number());
+        }
+        self.phase = Phase::Ended(Err(error));
+    }
+}
+
+/// Charges the destination for all of `pages` or for none, reclaiming while that helps.
+fn reserve(
+    memcg: &mut Memcg,
+    guest: &mut dyn Guest,
+    number: u32,
+    pages: u64,
+) -> Result<(), MoveError> {
+    for _ in 0..RECLAIM_RETRIES {
+        match memcg.precharge(number, pages) {
+            Ok(()) => return Ok(()),
+            Err(ChargeError::Refused { group, .. }) => {
+                if guest.reclaim(memcg, group, Pages::new(pages)).is_zero() {
+                    return Err(MoveError::NoMemory);
+                }
+            }
+            Err(_) => return Err(MoveError::NoMemory),
+        }
+    }
+    memcg.precharge(number, pages).map_err(|_| MoveError::NoMemory)
+}
+
+/// Sees to it that `wanted` pages are precharged, or as many as there is room for. A refusal is
+/// counted once for each time that reclaim is asked for help.
+fn secure(memcg: &mut Memcg, guest: &mut dyn Guest, number: u32, wanted: u64) {
+    for _ in 0..=RECLAIM_RETRIES {
+        let short = memcg.precharge_up_to(number, wanted);
+        if short == 0 {
+            return;
+        }
+        let Err(ChargeError::Refused { group, .. }) = memcg.precharge(number, 1) else { return };
+        if guest.reclaim(memcg, group, Pages::new(short)).is_zero() {
+            return;
+        }
+    }
+}
+
+/// What became of a page that was to move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// The destination owns it.
+    Yes,
+    /// It was freed, swapped out or charged to someone else meanwhile.
+    NoLongerThere,
+    /// Nothing is precharged for it.
+    NoRoom,
+}
+
+impl Skipped {
+    fn count(&mut self, skip: Skip) {
+        let pages = match skip {
+            Skip::Shared => &mut self.shared,
+            Skip::ForeignOwner => &mut self.foreign_owner,
+            Skip::Kind => &mut self.kind,
+            Skip::NotBacked => &mut self.not_backed,
+            Skip::There => return,
+        };
+        *pages = plus_one(*pages);
+    }
+}
+
+fn plus_one(pages: Pages) -> Pages {
+    Pages::new(pages.get() + 1)
+}
+
+impl From<ScanError> for MoveError {
+    fn from(error: ScanError) -> Self {
+        match error {
+            ScanError::NoSuchTask(_) => Self::NoSuchTask,
+            ScanError::Broken(_) => Self::Invalid,
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The knobs of a group that are not limits. Setters take the number a user wrote, so that what is
+//! a valid value is decided here and nowhere else.
+
+use crate::{Abi, Error, GroupId, Hierarchy, Memcg, Policy};
+
+/// The knobs of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How much the machine should prefer swapping over dropping page cache.
+    pub swappiness: u64,
+    /// Tasks wait instead of being killed when the group is out of memory.
+    pub oom_kill_disable: bool,
+    /// Children made from now on charge to this group as well.
+    pub use_hierarchy: bool,
+    /// What moves with a task into this group: bit 0 anonymous pages, bit 1 mapped file pages.
+    pub move_charge: u64,
+    /// How it moves.
+    pub recharge: Policy,
+    /// Run the release agent when the group becomes empty.
+    pub notify_on_release: bool,
+    /// Kept for its readers; no memory setting depends on it.
+    pub clone_children: bool,
+    /// Kernel memory of the group's tasks is charged to the group.
+    pub kmem_active: bool,
+    /// The group's TCP buffers are charged.
+    pub tcp_active: bool,
+    /// Where reclaim starts when the machine is short of memory.
+    pub soft_limit: crate::Pages,
+}
+
+/// Every bit `move_charge_at_immigrate` knows.
+const MOVE_MASK: u64 = 0b11;
+
+impl Settings {
+    /// The settings of the root group.
+    pub(crate) fn root(abi: Abi, recharge: Policy) -> Self {
+        Self {
+            swappiness: 60,
+            oom_kill_disable: false,
+            // Differs from Linux 3.19, where the root starts with 0: sharing is the model the
+            // machine was asked for. The flag can be cleared as long as there are no children.
+            use_hierarchy: true,
+            // Differs from Linux, where it is 0: the policy would never act.
+            move_charge: match abi {
+                Abi::Classic => 1,
+                Abi::Linux618 => 0,
+            },
+            recharge,
+            notify_on_release: false,
+            clone_children: false,
+            kmem_active: false,
+            tcp_active: false,
+            soft_limit: crate::Pages::UNLIMITED,
+        }
+    }
+
+    /// The settings of a new child.
+    pub(crate) fn child(&self, abi: Abi) -> Self {
+        Self {
+            kmem_active: self.kmem_active || abi == Abi::Linux618,
+            tcp_active: false,
+            soft_limit: crate::Pages::UNLIMITED,
+            ..*self
+        }
+    }
+}
+
+impl Memcg {
+    /// Returns the settings of a group.
+    ///
+    /// # Errors
+    /// [`Error::Dead`] when the group was removed.
+    pub fn settings(&self, group: GroupId) -> Result<Settings, Error> {
+        Ok(self.groups.at(self.groups.index(group)?).settings)
+    }
+
+    /// Sets `swappiness`: 0 to 100, or to 200 with the newer file contract.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when out of range, [`Error::Dead`] when the group was removed.
+    pub fn set_swappiness(&mut self, group: GroupId, value: u64) -> Result<(), Error> {
+        let max = match self.config.abi {
+            Abi::Classic => 100,
+            Abi::Linux618 => 200,
+        };
+        let value = Some(value).filter(|value| *value <= max).ok_or(Error::Invalid)?;
+        self.set(group, |settings| settings.swappiness = value)
+    }
+
+    /// Sets `oom_kill_disable` to 0 or 1.
+    ///
+    /// # Errors
+    /// [`Error::Root`], [`Error::Invalid`] for other numbers, or [`Error::Dead`].
+    pub fn set_oom_kill_disable(&mut self, group: GroupId, value: u64) -> Result<(), Error> {
+        let disable = flag(value)?;
+        if group == self.root {
+            return Err(Error::Root);
+        }
+        self.set(group, |settings| settings.oom_kill_disable = disable)
+    }
+
+    /// Sets `use_hierarchy` (Linux v3.19 mem_cgroup_hierarchy_write): only on a group without
+    /// children whose parent does not have it. From Linux 5.11 on it is always 1.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] with children, [`Error::Invalid`] where the parent decides or for a number
+    /// other than 0 and 1, [`Error::Dead`] when the group was removed.
+    pub fn set_use_hierarchy(&mut self, group: GroupId, value: u64) -> Result<(), Error> {
+        let index = self.groups.index(group)?;
+        let this = self.groups.at(index);
+        if u64::from(this.settings.use_hierarchy) == value {
+            return Ok(());
+        }
+        let inherited =
+            this.parent.is_some_and(|parent| self.groups.at(parent).settings.use_hierarchy);
+        let on = flag(value)?;
+        if inherited || self.config.abi == Abi::Linux618 {
+            return Err(Error::Invalid);
+        }
+        if !this.children.is_empty() {
+            return Err(Error::Busy);
+        }
+        self.set(group, |settings| settings.use_hierarchy = on)
+    }
+
+    /// Sets what moves with a task into this group. Latched when a move begins.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for unknown bits, and for any bit where Linux 6.13 dropped the feature;
+    /// [`Error::Dead`] when the group was removed.
+    pub fn set_move_charge(&mut self, group: GroupId, mask: u64) -> Result<(), Error> {
+        let known = match self.config.abi {
+            Abi::Classic => MOVE_MASK,
+            Abi::Linux618 => 0,
+        };
+        let mask = Some(mask).filter(|mask| mask & !known == 0).ok_or(Error::Invalid)?;
+        self.set(group, |settings| settings.move_charge = mask)
+    }
+
+    /// Sets how charges follow a task into this group. Latched when a move begins.
+    ///
+    /// # Errors
+    /// [`Error::Dead`] when the group was removed.
+    pub fn set_recharge(&mut self, group: GroupId, policy: Policy) -> Result<(), Error> {
+        self.set(group, |settings| settings.recharge = policy)
+    }
+
+    /// Sets `notify_on_release`; any number but 0 is on.
+    ///
+    /// # Errors
+    /// [`Error::Dead`] when the group was removed.
+    pub fn set_notify_on_release(&mut self, group: GroupId, value: u64) -> Result<(), Error> {
+        self.set(group, |settings| settings.notify_on_release = value != 0)
+    }
+
+    /// Sets `clone_children`; any number but 0 is on.
+    ///
+    /// # Errors
+    /// [`Error::Dead`] when the group was removed.
+    pub fn set_clone_children(&mut self, group: GroupId, value: u64) -> Result<(), Error> {
+        self.set(group, |settings| settings.clone_children = value != 0)
+    }
+
+    /// Sets the soft limit, on any group.
+    ///
+    /// # Errors
+    /// [`Error::Dead`] when the group was removed.
+    pub fn set_soft_limit(&mut self, group: GroupId, limit: crate::Pages) -> Result<(), Error> {
+        self.set(group, |settings| settings.soft_limit = limit.min(crate::Pages::UNLIMITED))
+    }
+
+    /// Returns how limits nest on this machine.
+    #[must_use]
+    pub const fn hierarchy(&self) -> Hierarchy {
+        self.config.hierarchy
+    }
+
+    pub(crate) fn is_kmem_active_at(&self, index: u32) -> bool {
+        self.groups.at(index).settings.kmem_active
+    }
+
+    pub(crate) fn set(
+        &mut self,
+        group: GroupId,
+        change: impl FnOnce(&mut Settings),
+    ) -> Result<(), Error> {
+        let index = self.groups.index(group)?;
+        change(&mut self.groups.at_mut(index).settings);
+        Ok(())
+    }
+}
+
+fn flag(value: u64) -> Result<bool, Error> {
+    match value {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Error::Invalid),
+    }
+}

@@ -1,0 +1,256 @@
+//! What `memory.stat` is made from: gauges of what is charged now, and counts of what happened.
+
+use std::ops::AddAssign;
+
+use crate::frames::{Flag, Frame};
+use crate::{Error, GroupId, Kind, Memcg, Pages, Resource};
+
+/// What a group (or a move in progress) owns now, in pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Gauges {
+    /// Frames with a page behind them, by kind.
+    kinds: [u64; Kind::COUNT],
+    mapped: u64,
+    swapped: u64,
+    kmem: u64,
+    foreign: u64,
+}
+
+impl Gauges {
+    /// Counts a frame in.
+    pub(crate) fn add(&mut self, frame: Frame) {
+        self.for_each(frame, |gauge| *gauge += 1);
+    }
+
+    /// Counts a frame out.
+    pub(crate) fn sub(&mut self, frame: Frame) {
+        self.for_each(frame, |gauge| {
+            *gauge = gauge.checked_sub(1).expect("gauges hold what frames count in");
+        });
+    }
+
+    /// Adds everything `other` holds.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.zip(other, |a, b| *a += b);
+    }
+
+    /// Takes away everything `other` holds.
+    pub(crate) fn unmerge(&mut self, other: &Self) {
+        self.zip(other, |a, b| {
+            *a = a.checked_sub(b).expect("gauges of a whole hold those of its part");
+        });
+    }
+
+    /// Pages the memory counter counts.
+    pub(crate) fn memory(&self) -> u64 {
+        self.kinds.iter().sum::<u64>() - self.kinds[Kind::Huge.index()]
+    }
+
+    /// Pages the memsw counter counts.
+    pub(crate) fn memsw(&self) -> u64 {
+        self.memory() + self.swapped
+    }
+
+    /// Pages the kmem counter counts.
+    pub(crate) const fn kmem(&self) -> u64 {
+        self.kmem
+    }
+
+    /// Frames of any sort.
+    pub(crate) fn frames(&self) -> u64 {
+        self.kinds.iter().sum::<u64>() + self.swapped
+    }
+
+    fn for_each(&mut self, frame: Frame, change: impl Fn(&mut u64)) {
+        let Some(kind) = frame.kind() else { return };
+        if frame.has(Flag::Foreign) {
+            change(&mut self.foreign);
+        }
+        if frame.has(Flag::Swapped) {
+            change(&mut self.swapped);
+            return;
+        }
+        change(&mut self.kinds[kind.index()]);
+        if frame.has(Flag::Mapped) {
+            change(&mut self.mapped);
+        }
+        if frame.has(Flag::Kmem) {
+            change(&mut self.kmem);
+        }
+    }
+
+    fn zip(&mut self, other: &Self, change: impl Fn(&mut u64, u64)) {
+        for (a, b) in self.kinds.iter_mut().zip(other.kinds) {
+            change(a, b);
+        }
+        change(&mut self.mapped, other.mapped);
+        change(&mut self.swapped, other.swapped);
+        change(&mut self.kmem, other.kmem);
+        change(&mut self.foreign, other.foreign);
+    }
+}
+
+/// What happened in a group since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Events {
+    /// Pages charged.
+    pub pgpgin: u64,
+    /// Pages uncharged.
+    pub pgpgout: u64,
+    /// Page faults, major ones included.
+    pub pgfault: u64,
+    /// Page faults that had to read something in.
+    pub pgmajfault: u64,
+    /// Processes killed because the group was out of memory.
+    pub oom_kill: u64,
+    /// Pages charged over a limit because the fault could not be refused any more.
+    pub overshoot: u64,
+}
+
+impl AddAssign for Events {
+    fn add_assign(&mut self, other: Self) {
+        self.pgpgin += other.pgpgin;
+        self.pgpgout += other.pgpgout;
+        self.pgfault += other.pgfault;
+        self.pgmajfault += other.pgmajfault;
+        self.oom_kill += other.oom_kill;
+        self.overshoot += other.overshoot;
+    }
+}
+
+/// Statistics of one group, or of a group and its descendants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amounts {
+    /// Page cache, shmem included.
+    pub cache: Pages,
+    /// Anonymous memory.
+    pub rss: Pages,
+    /// tmpfs and shared anonymous memory.
+    pub shmem: Pages,
+    /// Page cache that a task maps.
+    pub mapped_file: Pages,
+    /// Kernel memory without page tables.
+    pub kernel: Pages,
+    /// Page tables.
+    pub page_table: Pages,
+    /// Huge pages.
+    pub huge: Pages,
+    /// Swapped-out pages.
+    pub swap: Pages,
+    /// Pages charged here although their task moved on and they could not (policy `half`).
+    pub foreign: Pages,
+    /// Pages charged here that wait to follow their task (policy `lazy`). An upper bound: it is what
+    /// the task had resident when it left, less what has settled.
+    pub lazy_pending: Pages,
+    /// What happened.
+    pub events: Events,
+}
+
+/// Everything `memory.stat` of one group shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// The group alone.
+    pub local: Amounts,
+    /// The group and those descendants that charge to it.
+    pub total: Amounts,
+    /// The lowest memory limit from here up.
+    pub memory_limit: Pages,
+    /// The lowest memsw limit from here up.
+    pub memsw_limit: Pages,
+}
+
+/// How a page fault was resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Without reading anything in.
+    Minor,
+    /// By reading a file or swap.
+    Major,
+}
+
+impl Memcg {
+    /// Returns the statistics of `group`. The cost grows with the number of its descendants, not
+    /// with the number of groups.
+    ///
+    /// # Errors
+    /// [`Error::Dead`] when the group was removed.
+    pub fn stat(&self, group: GroupId) -> Result<Stat, Error> {
+        let index = self.groups.index(group)?;
+        let local =
+            self.amounts(&self.groups.at(index).gauges, self.groups.at(index).events, group);
+        Ok(Stat {
+            local,
+            total: self.total(index),
+            memory_limit: self.lowest_limit(index, Resource::Memory),
+            memsw_limit: self.lowest_limit(index, Resource::Memsw),
+        })
+    }
+
+    /// Counts a page fault of `task` in its group; nothing happens when there is no such task.
+    pub fn note_fault(&mut self, task: crate::Tid, fault: Fault) {
+        let Some(group) = self.tasks.get(task).map(|task| task.group) else { return };
+        let events = &mut self.groups.at_mut(group).events;
+        events.pgfault += 1;
+        events.pgmajfault += u64::from(fault == Fault::Major);
+    }
+
+    /// Counts a frame into its owner's gauges; returns the owner's index.
+    pub(crate) fn count_in(&mut self, frame: Frame) -> u32 {
+        self.count(frame, Gauges::add)
+    }
+
+    /// Counts a frame out of its owner's gauges; returns the owner's index.
+    pub(crate) fn count_out(&mut self, frame: Frame) -> u32 {
+        self.count(frame, Gauges::sub)
+    }
+
+    fn count(&mut self, frame: Frame, change: fn(&mut Gauges, Frame)) -> u32 {
+        let (_, holder) = self.owners.resolve_mut(frame.owner());
+        if let crate::owners::Holder::Transit { transit, .. } = holder {
+            change(self.transits.gauges_mut(transit), frame);
+        }
+        change(&mut self.groups.at_mut(holder.group()).gauges, frame);
+        holder.group()
+    }
+
+    fn total(&self, index: u32) -> Amounts {
+        let mut gauges = Gauges::default();
+        let mut events = Events::default();
+        let mut pending = 0;
+        let mut rest = vec![index];
+        while let Some(index) = rest.pop() {
+            let group = self.groups.at(index);
+            gauges.merge(&group.gauges);
+            events += group.events;
+            pending += self.debts.pending(group.id);
+            let feeds = |child: &u32| self.groups.at(*child).feeds == Some(index);
+            rest.extend(group.children.values().copied().filter(feeds));
+        }
+        let amounts = self.amounts(&gauges, events, self.groups.at(index).id);
+        Amounts { lazy_pending: Pages::new(pending), ..amounts }
+    }
+
+    fn amounts(&self, gauges: &Gauges, events: Events, group: GroupId) -> Amounts {
+        let kind = |kind: Kind| Pages::new(gauges.kinds[kind.index()]);
+        Amounts {
+            cache: Pages::new(kind(Kind::File).get() + kind(Kind::Shmem).get()),
+            rss: kind(Kind::Anon),
+            shmem: kind(Kind::Shmem),
+            mapped_file: Pages::new(gauges.mapped),
+            kernel: kind(Kind::Kernel),
+            page_table: kind(Kind::PageTable),
+            huge: kind(Kind::Huge),
+            swap: Pages::new(gauges.swapped),
+            foreign: Pages::new(gauges.foreign),
+            lazy_pending: Pages::new(self.debts.pending(group)),
+            events,
+        }
+    }
+
+    fn lowest_limit(&self, index: u32, resource: Resource) -> Pages {
+        self.chain(crate::walk::Chain::whole(index))
+            .map(|index| self.groups.at(index).counter(resource).limit())
+            .min()
+            .unwrap_or(Pages::UNLIMITED)
+    }
+}
