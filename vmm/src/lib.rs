@@ -3,5 +3,22 @@
 //! Lock order: pause guest -> accounting lock -> nothing. The locks of [`jobs`] and [`share`] are
 //! leaves: nothing else is taken, and nothing is waited for, while one of them is held.
 
+mod boot;
+mod calls;
+pub mod error;
+mod fault;
+mod gate;
+mod guest;
+mod interrupt;
+pub mod jobs;
+pub mod machine;
+mod memory;
+pub mod report;
 pub mod runtime;
 pub mod share;
+mod slot;
+mod stats;
+mod tasks;
+mod uffd;
+mod vcpu;
+mod walk;

@@ -1,0 +1,61 @@
+//! Why a machine could not be made or could not go on.
+
+/// A machine's failure. Each is one line: what was tried, on what, why.
+#[derive(Debug, thiserror::Error)]
+pub enum MachineError {
+    /// KVM refused one of its ioctls.
+    #[error("KVM refused {what}: {why}")]
+    Kvm {
+        /// The operation.
+        what: &'static str,
+        /// The kernel's reason.
+        why: String,
+    },
+    /// /dev/kvm could not be opened.
+    #[error("cannot open /dev/kvm: {why}; {advice}")]
+    NoKvm {
+        /// The kernel's reason.
+        why: std::io::Error,
+        /// What to do about it.
+        advice: &'static str,
+    },
+    /// Guest memory could not be had.
+    #[error("cannot make {bytes} bytes of guest memory: {why}")]
+    Memory {
+        /// Size asked for.
+        bytes: u64,
+        /// The kernel's reason.
+        why: String,
+    },
+    /// The memory asked for is outside what the guest can use.
+    #[error("guest memory of {bytes} bytes is not possible: choose {min} to {max}, in whole pages")]
+    MemorySize {
+        /// Size asked for.
+        bytes: u64,
+        /// Smallest possible.
+        min: &'static str,
+        /// Largest possible.
+        max: &'static str,
+    },
+    /// userfaultfd is not usable.
+    #[error("cannot use userfaultfd: {why}; run as root or set vm.unprivileged_userfaultfd=1")]
+    Userfaultfd {
+        /// The kernel's reason.
+        why: std::io::Error,
+    },
+    /// The accounting could not be set up.
+    #[error("cannot set up the accounting: {why}")]
+    Accounting {
+        /// The accounting's reason.
+        why: memcg::Error,
+    },
+    /// The embedded guest kernel is damaged or does not fit.
+    #[error("cannot load the guest kernel: {why}")]
+    KernelImage {
+        /// The loader's reason.
+        why: String,
+    },
+    /// The guest did something that no call or fault explains, and was stopped.
+    #[error("guest stopped: {0}")]
+    Guest(String),
+}

@@ -1,0 +1,72 @@
+//! The real guest as the accounting sees it.
+
+use memcg::{Gfn, Guest, Gva, Pages, ScanError, ScannedPage, Tid};
+
+use crate::fault::{kind_of, send_kill};
+use crate::machine::Machine;
+use crate::tasks::Tasks;
+use crate::walk::{Budget, walk};
+
+/// A view of the guest for one piece of accounting work. The guest stands still, or waits for the
+/// answer to a fault, while it is used.
+pub(crate) struct RealGuest<'a> {
+    machine: &'a Machine,
+    tasks: &'a Tasks,
+    budget: Budget,
+}
+
+impl<'a> RealGuest<'a> {
+    /// A view with a fresh budget for page-table walks.
+    pub(crate) fn new(machine: &'a Machine, tasks: &'a Tasks) -> Self {
+        Self { machine, tasks, budget: Budget::new(machine.memory.frames()) }
+    }
+
+    fn root(&self, tid: Tid) -> Option<Gfn> {
+        self.tasks.get(tid)?.root
+    }
+}
+
+impl Guest for RealGuest<'_> {
+    fn scan(
+        &mut self,
+        tid: Tid,
+        from: Gva,
+        pages_max: u64,
+        visit: &mut dyn FnMut(ScannedPage),
+    ) -> Result<Option<Gva>, ScanError> {
+        let root = self.root(tid).ok_or(ScanError::NoSuchTask(tid))?;
+        if from == Gva::ZERO {
+            self.budget = Budget::new(self.machine.memory.frames());
+        }
+        let memory = &self.machine.memory;
+        let table = self.machine.frame_table();
+        let range = (from, pages_max);
+        walk(memory, root, range, &mut self.budget, &mut |leaf| {
+            for offset in 0..leaf.frames {
+                let gfn = Gfn::new(leaf.gfn.get().saturating_add(offset));
+                let entry = table.and_then(|table| memory.frame_entry(table, gfn));
+                let kind = entry.and_then(|entry| entry.kind()).and_then(kind_of);
+                if let (Some(entry), Some(kind)) = (entry, kind)
+                    && memory.is_backed(gfn)
+                {
+                    visit(ScannedPage { gva: leaf.gva, gfn, kind, mapcount: entry.mapcount() });
+                }
+            }
+        })
+        .map_err(|_| ScanError::Broken(tid))
+    }
+
+    fn resident(&mut self, tid: Tid) -> Pages {
+        let mut count = 0;
+        // A broken address space counts for what was seen of it: the number only ranks victims.
+        let walked = self.scan(tid, Gva::ZERO, u64::MAX, &mut |_| count += 1);
+        if walked.is_err() {
+            log::debug!("the page tables of task {tid} could not be walked to the end");
+        }
+        Pages::new(count)
+    }
+
+    fn kill(&mut self, tid: Tid) {
+        send_kill(self.machine, tid);
+    }
+}

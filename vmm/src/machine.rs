@@ -1,0 +1,354 @@
+//! The machine: guest memory, accounting and the vCPU's gate, and what other threads ask of it.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use kvm_bindings::kvm_userspace_memory_region;
+use kvm_ioctls::{Cap, Kvm, VmFd};
+use memcg::{Config, Gfn, GroupId, Memcg, Move, MoveError, MoveReport, Progress, Scope, Tid};
+use vmcg_abi::event::{Event, EventKind};
+use vmcg_abi::layout::{FREE_RING_GPA, FREE_RING_SLOTS, PAGE_SIZE, RAM_BYTES_MIN, SHARED_GPA};
+use vmcg_abi::page::shared;
+
+use crate::boot::{self, BootFacts};
+use crate::error::MachineError;
+use crate::gate::{Gate, Paused, kick_signal};
+use crate::guest::RealGuest;
+use crate::jobs::Jobs;
+use crate::memory::GuestMemory;
+use crate::share::Share;
+use crate::stats::{Stats, UnknownCalls};
+use crate::tasks::Tasks;
+use crate::uffd::Uffd;
+use crate::{fault, slot, vcpu};
+
+/// Largest guest memory: what the identity map of the guest kernel has tables for.
+const RAM_BYTES_MAX: u64 = vmcg_abi::layout::RAM_BYTES_MAX;
+/// How long a time slice lasts while tasks compete for the vCPU.
+const TIME_SLICE: Duration = Duration::from_millis(5);
+/// How long the guest may take to end its tasks when the machine is shut down.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
+
+/// What a machine is made from.
+#[derive(Debug, Clone)]
+pub struct MachineConfig {
+    /// Bytes of guest memory.
+    pub memory_bytes: u64,
+    /// Huge frames (2 MiB) set aside for hugetlbfs.
+    pub huge_frames: u64,
+    /// Choices of the accounting; `frames` is filled in from `memory_bytes`.
+    pub accounting: Config,
+    /// False only to measure what accounting costs: faults are answered and nothing is charged.
+    pub account: bool,
+}
+
+/// What the accounting lock protects.
+#[derive(Debug)]
+pub(crate) struct Accounting {
+    /// Groups, counters and owners of frames.
+    pub(crate) memcg: Memcg,
+    /// The guest's tasks.
+    pub(crate) tasks: Tasks,
+    /// System calls the guest does not have.
+    pub(crate) unknown_calls: UnknownCalls,
+}
+
+/// What kind of KVM the host has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostKind {
+    /// Nested paging of AMD.
+    Npt,
+    /// Nested paging of Intel.
+    Ept,
+    /// No hardware virtualisation: shadow paging, ring 0 emulated.
+    Software,
+}
+
+/// A machine with one guest.
+pub struct Machine {
+    kvm: Kvm,
+    vm: VmFd,
+    pub(crate) memory: GuestMemory,
+    pub(crate) uffd: Uffd,
+    pub(crate) gate: Gate,
+    pub(crate) stats: Stats,
+    pub(crate) jobs: Arc<Jobs>,
+    pub(crate) is_accounting: bool,
+    accounting: Mutex<Accounting>,
+    frame_table: AtomicU64,
+    first_free: AtomicU64,
+    start: Instant,
+    huge_frames: u64,
+}
+
+impl std::fmt::Debug for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Machine").field("memory", &self.memory.bytes()).finish_non_exhaustive()
+    }
+}
+
+impl Machine {
+    /// Makes a machine that does not run yet. Its accounting can be used at once.
+    ///
+    /// # Errors
+    /// When the host lacks KVM or userfaultfd, or the memory asked for is not possible.
+    pub fn new(config: &MachineConfig, jobs: Arc<Jobs>) -> Result<Arc<Self>, MachineError> {
+        let bytes = config.memory_bytes;
+        if !(RAM_BYTES_MIN..=RAM_BYTES_MAX).contains(&bytes) || bytes % PAGE_SIZE != 0 {
+            return Err(MachineError::MemorySize { bytes, min: "16M", max: "192G" });
+        }
+        let kvm = open_kvm()?;
+        let vm = kvm.create_vm().map_err(|why| kvm_error("a virtual machine", &why))?;
+        let memory = GuestMemory::new(bytes)?;
+        let uffd = Uffd::open().map_err(|why| MachineError::Userfaultfd { why })?;
+        uffd.register(memory.host_base(), bytes)
+            .map_err(|why| MachineError::Userfaultfd { why })?;
+        let region = kvm_userspace_memory_region {
+            memory_size: bytes,
+            userspace_addr: memory.host_base(),
+            ..Default::default()
+        };
+        slot::set(&vm, region).map_err(|why| kvm_error("guest memory", &why))?;
+        let frames = memory.frames();
+        let memcg = Memcg::new(Config { frames, ..config.accounting })
+            .map_err(|why| MachineError::Accounting { why })?;
+        let accounting =
+            Accounting { memcg, tasks: Tasks::new(), unknown_calls: UnknownCalls::default() };
+        Ok(Arc::new(Self {
+            kvm,
+            vm,
+            memory,
+            uffd,
+            gate: Gate::default(),
+            stats: Stats::default(),
+            jobs,
+            is_accounting: config.account,
+            accounting: Mutex::new(accounting),
+            frame_table: AtomicU64::new(0),
+            first_free: AtomicU64::new(u64::MAX),
+            start: Instant::now(),
+            huge_frames: config.huge_frames,
+        }))
+    }
+
+    /// Runs the guest on the calling thread until it shuts down or fails.
+    ///
+    /// # Errors
+    /// [`MachineError::Guest`] with a report when the guest could not go on.
+    ///
+    /// # Panics
+    /// Never by what the guest does.
+    pub fn run(&self, mut share: Share) -> Result<(), MachineError> {
+        let stop = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC)
+            .map_err(|why| MachineError::Guest(format!("no event descriptor: {why}")))?;
+        let result = std::thread::scope(|scope| {
+            scope.spawn(|| fault::serve(self, &stop));
+            scope.spawn(|| self.keep_time());
+            let result = self.run_vcpu(&mut share);
+            self.gate.detach();
+            end_thread(&stop);
+            result
+        });
+        self.jobs.fail_all("the machine went down");
+        result
+    }
+
+    fn run_vcpu(&self, share: &mut Share) -> Result<(), MachineError> {
+        extern "C" fn nothing(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
+        vmm_sys_util::signal::register_signal_handler(kick_signal(), nothing)
+            .map_err(|why| MachineError::Guest(format!("no signal for kicks: {why}")))?;
+        let mut cpu = self.vm.create_vcpu(0).map_err(|why| kvm_error("a vCPU", &why))?;
+        let mut random = [0_u8; 16];
+        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
+            .map_err(|why| MachineError::Guest(format!("no random numbers: {why}")))?;
+        let half =
+            |at: usize| u64::from_le_bytes(random[at..at + 8].try_into().unwrap_or_default());
+        let facts = BootFacts {
+            tsc_khz: cpu.get_tsc_khz().map_err(|why| kvm_error("its TSC rate", &why))?,
+            huge_frames: self.huge_frames,
+            direct_syscall: self.host_kind() != HostKind::Software,
+            random: [half(0), half(8)],
+        };
+        let layout = boot::lay_out(&self.memory, &facts)?;
+        self.frame_table.store(layout.frame_table_gpa, Ordering::Release);
+        self.first_free.store(layout.first_free_gfn, Ordering::Release);
+        vcpu::set_up(&self.kvm, &cpu, layout.entry)?;
+        self.gate.attach(&raw mut cpu.get_kvm_run().immediate_exit);
+        vcpu::run(self, &mut cpu, share)
+    }
+
+    /// Ticks while tasks compete for the vCPU, or when the guest wants to be woken.
+    fn keep_time(&self) {
+        while self.gate.sleep_while_busy(TIME_SLICE) {
+            if self.frame_table().is_none() {
+                continue;
+            }
+            let is_contended = self.memory.shared(shared::RUNNABLE) > 1;
+            if is_contended || self.memory.shared(shared::DEADLINE) <= self.nanoseconds() {
+                self.gate.tick();
+            }
+        }
+    }
+
+    /// Asks the guest to end its tasks and stops it when it does not.
+    pub fn shutdown(&self) {
+        self.send(Event { kind: EventKind::Shutdown, argument: 0, id: 0 });
+        self.gate.stop_after(SHUTDOWN_GRACE);
+    }
+
+    /// Queues an event for the guest and kicks its vCPU.
+    pub fn send(&self, event: Event) {
+        self.gate.send(event);
+    }
+
+    /// Runs `f` on the accounting, after taking back what the guest has freed so far.
+    pub fn accounting(&self, f: &mut dyn FnMut(&mut Memcg)) {
+        let mut accounting = self.lock();
+        self.drain_free(&mut accounting);
+        f(&mut accounting.memcg);
+    }
+
+    /// Moves a task, or a whole process, into group `dest`; the guest stands still meanwhile.
+    ///
+    /// # Errors
+    /// The accounting's; nothing has changed then.
+    pub fn move_task(&self, id: Tid, dest: GroupId, scope: Scope) -> Result<MoveReport, MoveError> {
+        let _paused = self.pause();
+        let mut accounting = self.lock();
+        self.drain_free(&mut accounting);
+        let Accounting { memcg, tasks, .. } = &mut *accounting;
+        let mut work = Move::begin(memcg, id, dest, scope)?;
+        let mut guest = RealGuest::new(self, tasks);
+        loop {
+            match work.step(memcg, &mut guest, u64::MAX) {
+                Ok(Progress::More) => {}
+                Ok(Progress::Done(report)) => return Ok(report),
+                Err(why) => return Err(why),
+            }
+        }
+    }
+
+    /// The guest stands still while the result lives. Caller holds no lock.
+    pub(crate) fn pause(&self) -> Paused<'_> {
+        self.gate.pause()
+    }
+
+    /// Takes the accounting lock. Caller holds no lock.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Accounting> {
+        self.accounting.lock().expect("no thread panics with the accounting locked")
+    }
+
+    /// Where the guest's frame table lies, once the guest has been laid out.
+    pub(crate) fn frame_table(&self) -> Option<u64> {
+        Some(self.frame_table.load(Ordering::Acquire)).filter(|&gpa| gpa != 0)
+    }
+
+    /// Nanoseconds since the machine was made.
+    pub(crate) fn nanoseconds(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// The instant that is `nanoseconds` after the machine was made; `None` if that is never.
+    pub(crate) fn instant(&self, nanoseconds: u64) -> Option<Instant> {
+        if nanoseconds == u64::MAX {
+            return None;
+        }
+        self.start.checked_add(Duration::from_nanos(nanoseconds))
+    }
+
+    /// What kind of KVM this is.
+    pub fn host_kind(&self) -> HostKind {
+        let flags = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let has = |flag: &str| flags.split_whitespace().any(|word| word == flag);
+        if Path::new("/sys/module/kvm_pvm").exists() {
+            HostKind::Software
+        } else if has("svm") {
+            HostKind::Npt
+        } else if has("vmx") {
+            HostKind::Ept
+        } else {
+            HostKind::Software
+        }
+    }
+
+    /// Takes every frame number from the guest's free ring, uncharges the frames and gives their
+    /// pages back; returns how many were taken. A number that cannot be right is counted and
+    /// dropped.
+    pub(crate) fn drain_free(&self, accounting: &mut Accounting) -> u64 {
+        if self.frame_table().is_none() || !self.memory.is_backed(Gfn::new(SHARED_GPA / PAGE_SIZE))
+        {
+            return 0;
+        }
+        let head = self.memory.shared(shared::FREE_HEAD);
+        let tail = self.memory.shared(shared::FREE_TAIL);
+        let waiting = head.wrapping_sub(tail);
+        if waiting == 0 {
+            return 0;
+        }
+        if waiting > FREE_RING_SLOTS {
+            Stats::count(&self.stats.guest_lies, 1);
+            self.memory.set_shared(shared::FREE_TAIL, head);
+            return 0;
+        }
+        let mut frames: Vec<u64> =
+            (0..waiting).filter_map(|at| self.ring_entry(tail + at)).collect();
+        frames.sort_unstable();
+        frames.dedup();
+        for run in frames.chunk_by(|a, b| a + 1 == *b) {
+            let (Some(&first), Some(&last)) = (run.first(), run.last()) else { continue };
+            if let Err(why) = self.memory.punch(first..last + 1) {
+                // The frames stay charged: the host still backs them.
+                log::error!("cannot give guest memory back: {why}");
+                continue;
+            }
+            for &gfn in run {
+                accounting.memcg.uncharge(Gfn::new(gfn));
+            }
+            Stats::count(&self.stats.frames_freed, run.len() as u64);
+        }
+        self.memory.set_shared(shared::FREE_TAIL, head);
+        waiting
+    }
+
+    /// The frame number in a slot of the free ring, if it is one the guest may free and that the
+    /// host has a page for.
+    fn ring_entry(&self, at: u64) -> Option<u64> {
+        let mut bytes = [0; 4];
+        self.memory.read(FREE_RING_GPA + at % FREE_RING_SLOTS * 4, &mut bytes).ok()?;
+        let gfn = u64::from(u32::from_le_bytes(bytes));
+        if gfn < self.first_free.load(Ordering::Acquire) || gfn >= self.memory.frames() {
+            Stats::count(&self.stats.guest_lies, 1);
+            return None;
+        }
+        self.memory.is_backed(Gfn::new(gfn)).then_some(gfn)
+    }
+}
+
+fn kvm_error(what: &'static str, why: &dyn std::fmt::Display) -> MachineError {
+    MachineError::Kvm { what, why: why.to_string() }
+}
+
+fn open_kvm() -> Result<Kvm, MachineError> {
+    let kvm = Kvm::new().map_err(|why| {
+        let advice = match why.errno() {
+            libc::ENOENT => "load a KVM module, or run where virtualisation is available",
+            libc::EACCES | libc::EPERM => "run as root or join the group that owns it (often kvm)",
+            _ => "check that the KVM module works",
+        };
+        MachineError::NoKvm { why: std::io::Error::from_raw_os_error(why.errno()), advice }
+    })?;
+    if !kvm.check_extension(Cap::UserMemory) || !kvm.check_extension(Cap::ImmediateExit) {
+        return Err(kvm_error("its own capabilities", &"the kernel is older than 4.13"));
+    }
+    Ok(kvm)
+}
+
+fn end_thread(stop: &OwnedFd) {
+    if let Err(why) = rustix::io::write(stop, &1_u64.to_ne_bytes()) {
+        log::error!("cannot stop the fault thread: {why}");
+    }
+}

@@ -1,0 +1,249 @@
+//! Guest memory: one memfd, mapped shared, of which the host knows which frames are backed.
+//!
+//! Nothing outside this file touches guest memory. Reads and writes go through `vm-memory`, which
+//! checks bounds; which frames have a host page is kept in a bitmap that [`crate::fault`] sets when
+//! it installs a page and [`GuestMemory::punch`] clears when it gives one back. Readers that must
+//! not fault (the page-table walker, the accounting) ask the bitmap first.
+
+use std::fs::File;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use memcg::Gfn;
+use rustix::fs::{FallocateFlags, MemfdFlags};
+use vm_memory::{
+    Bytes, FileOffset, GuestAddress, GuestMemoryBackend as _, GuestMemoryMmap, VolatileMemory,
+    VolatileSlice,
+};
+use vmcg_abi::frame::FrameEntry;
+use vmcg_abi::layout::{PAGE_SIZE, SHARED_GPA};
+
+use crate::error::MachineError;
+
+/// A range of guest memory that does not exist.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("guest address {gpa:#x}, length {len:#x}, is outside guest memory")]
+pub struct BadRange {
+    /// First guest-physical address of the range.
+    pub gpa: u64,
+    /// Bytes of the range.
+    pub len: u64,
+}
+
+/// The memory of the guest.
+#[derive(Debug)]
+pub struct GuestMemory {
+    map: GuestMemoryMmap<()>,
+    file: File,
+    bytes: u64,
+    backed: Box<[AtomicU64]>,
+}
+
+impl GuestMemory {
+    /// Makes guest memory of `bytes`, a multiple of the page size, none of it backed.
+    ///
+    /// # Errors
+    /// When the kernel refuses the memfd or the mapping; nothing is left behind.
+    pub fn new(bytes: u64) -> Result<Self, MachineError> {
+        let fail = |why: String| MachineError::Memory { bytes, why };
+        let fd = rustix::fs::memfd_create("vmcg-guest", MemfdFlags::CLOEXEC)
+            .map_err(|e| fail(e.to_string()))?;
+        let file = File::from(fd);
+        file.set_len(bytes).map_err(|e| fail(e.to_string()))?;
+        let mapped = file.try_clone().map_err(|e| fail(e.to_string()))?;
+        let len = usize::try_from(bytes).map_err(|e| fail(e.to_string()))?;
+        let map = GuestMemoryMmap::from_ranges_with_files([(
+            GuestAddress(0),
+            len,
+            Some(FileOffset::new(mapped, 0)),
+        )])
+        .map_err(|e| fail(e.to_string()))?;
+        let words = usize::try_from(bytes / PAGE_SIZE).expect("fits as the length does") / 64 + 1;
+        let backed = (0..words).map(|_| AtomicU64::new(0)).collect();
+        Ok(Self { map, file, bytes, backed })
+    }
+
+    /// Bytes of guest memory.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Number of frames.
+    pub fn frames(&self) -> u64 {
+        self.bytes / PAGE_SIZE
+    }
+
+    /// Host address of guest-physical address 0.
+    ///
+    /// # Panics
+    /// Never: guest memory starts at address 0.
+    pub fn host_base(&self) -> u64 {
+        self.map.get_host_address(GuestAddress(0)).expect("guest memory starts at 0") as u64
+    }
+
+    /// True when the host has a page for `gfn`.
+    pub fn is_backed(&self, gfn: Gfn) -> bool {
+        let Ok(index) = usize::try_from(gfn.get()) else { return false };
+        self.backed
+            .get(index / 64)
+            .is_some_and(|word| word.load(Ordering::Acquire) >> (index % 64) & 1 == 1)
+    }
+
+    /// Records that `gfn` has a host page now.
+    pub(crate) fn set_backed(&self, gfn: Gfn) {
+        if let Some((word, bit)) = self.backed_bit(gfn) {
+            word.fetch_or(bit, Ordering::AcqRel);
+        }
+    }
+
+    /// Number of frames the host has a page for.
+    pub fn backed_count(&self) -> u64 {
+        self.backed.iter().map(|word| u64::from(word.load(Ordering::Acquire).count_ones())).sum()
+    }
+
+    /// Pages of guest memory that the host really holds, by the file system's own count.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn resident_pages(&self) -> std::io::Result<u64> {
+        Ok(std::os::unix::fs::MetadataExt::blocks(&self.file.metadata()?) * 512 / PAGE_SIZE)
+    }
+
+    /// Gives the host pages of `frames` back; they read as zero and fault again.
+    ///
+    /// # Errors
+    /// When the kernel refuses the hole punch; the frames then still count as backed.
+    pub(crate) fn punch(&self, frames: Range<u64>) -> std::io::Result<()> {
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let (start, end) = (frames.start * PAGE_SIZE, frames.end * PAGE_SIZE);
+        rustix::fs::fallocate(&self.file, flags, start, end - start)?;
+        for gfn in frames {
+            if let Some((word, bit)) = self.backed_bit(Gfn::new(gfn)) {
+                word.fetch_and(!bit, Ordering::AcqRel);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads word `index` of the shared or boot page at `page_gpa`.
+    ///
+    /// # Panics
+    /// When the word is outside guest memory; pages of words lie at its start.
+    pub fn word(&self, page_gpa: u64, index: usize) -> u64 {
+        self.map
+            .load(word_address(page_gpa, index), Ordering::Acquire)
+            .expect("pages of words lie within guest memory")
+    }
+
+    /// Writes word `index` of the page at `page_gpa`.
+    ///
+    /// # Panics
+    /// When the word is outside guest memory; pages of words lie at its start.
+    pub fn set_word(&self, page_gpa: u64, index: usize, value: u64) {
+        self.map
+            .store(value, word_address(page_gpa, index), Ordering::Release)
+            .expect("pages of words lie within guest memory");
+    }
+
+    /// Reads word `index` of the shared page.
+    pub fn shared(&self, index: usize) -> u64 {
+        self.word(SHARED_GPA, index)
+    }
+
+    /// Writes word `index` of the shared page.
+    pub fn set_shared(&self, index: usize, value: u64) {
+        self.set_word(SHARED_GPA, index, value);
+    }
+
+    /// Fills `bytes` from guest memory at `gpa`. Frames that are not backed fault.
+    ///
+    /// # Errors
+    /// [`BadRange`] when the range is not all guest memory.
+    pub fn read(&self, gpa: u64, bytes: &mut [u8]) -> Result<(), BadRange> {
+        let len = bytes.len() as u64;
+        self.map.read_slice(bytes, GuestAddress(gpa)).map_err(|_| BadRange { gpa, len })
+    }
+
+    /// Copies `bytes` into guest memory at `gpa`. Frames that are not backed fault.
+    ///
+    /// # Errors
+    /// [`BadRange`] when the range is not all guest memory; part may have been written.
+    pub fn write(&self, gpa: u64, bytes: &[u8]) -> Result<(), BadRange> {
+        let len = bytes.len() as u64;
+        self.map.write_slice(bytes, GuestAddress(gpa)).map_err(|_| BadRange { gpa, len })
+    }
+
+    /// A view of `len` bytes at `gpa` for reading many words of it without repeated look-ups.
+    ///
+    /// # Errors
+    /// [`BadRange`] when the range is not all guest memory.
+    pub fn slice(&self, gpa: u64, len: u64) -> Result<VolatileSlice<'_>, BadRange> {
+        let bad = BadRange { gpa, len };
+        let Ok(count) = usize::try_from(len) else { return Err(bad) };
+        self.map.get_slice(GuestAddress(gpa), count).map_err(|_| bad)
+    }
+
+    /// The entry of `gfn` in the guest's frame table at `table_gpa`, or `None` where that part of
+    /// the table has never been written. Never faults.
+    pub fn frame_entry(&self, table_gpa: u64, gfn: Gfn) -> Option<FrameEntry> {
+        let gpa = table_gpa.checked_add(gfn.get().checked_mul(8)?)?;
+        if !self.is_backed(Gfn::new(gpa / PAGE_SIZE)) {
+            return None;
+        }
+        let slice = self.slice(gpa, 8).ok()?;
+        let word: u64 = slice.get_array_ref(0, 1).ok()?.load(0);
+        Some(FrameEntry(word))
+    }
+
+    /// The memory as `vm-memory` knows it, for the loader.
+    pub(crate) fn map(&self) -> &GuestMemoryMmap<()> {
+        &self.map
+    }
+
+    fn backed_bit(&self, gfn: Gfn) -> Option<(&AtomicU64, u64)> {
+        let index = usize::try_from(gfn.get()).ok()?;
+        Some((self.backed.get(index / 64)?, 1 << (index % 64)))
+    }
+}
+
+fn word_address(page_gpa: u64, index: usize) -> GuestAddress {
+    GuestAddress(page_gpa + 8 * index as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fresh_memory_reads_zero_and_is_not_backed() {
+        let memory = GuestMemory::new(1 << 20).unwrap();
+        let mut bytes = [1; 16];
+        memory.read(0x8000, &mut bytes).unwrap();
+        assert_eq!(bytes, [0; 16]);
+        assert_eq!(memory.backed_count(), 0);
+    }
+
+    #[test]
+    fn a_punched_frame_reads_zero_again() {
+        let memory = GuestMemory::new(1 << 20).unwrap();
+        memory.write(0x3000, b"frame three").unwrap();
+        memory.set_backed(Gfn::new(3));
+        assert!(memory.is_backed(Gfn::new(3)));
+        memory.punch(3..4).unwrap();
+        let mut bytes = [1; 11];
+        memory.read(0x3000, &mut bytes).unwrap();
+        assert_eq!(bytes, [0; 11]);
+        assert!(!memory.is_backed(Gfn::new(3)));
+    }
+
+    #[test]
+    fn ranges_outside_guest_memory_are_refused() {
+        let memory = GuestMemory::new(1 << 20).unwrap();
+        let bad = BadRange { gpa: (1 << 20) - 4, len: 8 };
+        assert_eq!(memory.read(bad.gpa, &mut [0; 8]), Err(bad));
+        assert!(memory.write(u64::MAX, &[0]).is_err());
+        assert!(memory.slice(0, u64::MAX).is_err());
+        assert!(!memory.is_backed(Gfn::new(u64::MAX)));
+        assert!(memory.frame_entry(u64::MAX, Gfn::new(u64::MAX)).is_none());
+    }
+}

@@ -1,0 +1,176 @@
+//! What a running machine tells about itself: tasks, figures, broken invariants.
+
+use memcg::{Gfn, Guest as _, Tid};
+use serde::{Deserialize, Serialize};
+use vmcg_abi::page::shared;
+
+use crate::guest::RealGuest;
+use crate::machine::{Accounting, HostKind, Machine};
+use crate::stats::EXIT_NAMES;
+
+/// One task, for `vmcg ps`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskRow {
+    /// Task id in the guest.
+    pub tid: u32,
+    /// Thread group.
+    pub tgid: u32,
+    /// Path of its group from the root of the hierarchy.
+    pub cgroup: String,
+    /// Pages its page tables have present and the host has backed.
+    pub rss_pages: u64,
+    /// Of these, pages its own group is charged for.
+    pub charged_pages: u64,
+    /// One word: `running` for the current task, `dying` after an out-of-memory kill, else `ready`.
+    pub state: String,
+    /// Program.
+    pub command: String,
+}
+
+/// Figures of the machine, for `vmcg stat`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stat {
+    /// `software`, `npt` or `ept`.
+    pub host_kind: String,
+    /// `share` or `wall`.
+    pub hierarchy: String,
+    /// Frames of guest memory.
+    pub frames: u64,
+    /// Frames the host has a page for.
+    pub frames_backed: u64,
+    /// First touches answered.
+    pub faults: u64,
+    /// Charges that went over a limit because a fault must be answered.
+    pub forced_charges: u64,
+    /// Frames given back.
+    pub frames_freed: u64,
+    /// Things an honest guest would not have done.
+    pub guest_lies: u64,
+    /// Exits by name.
+    pub exits: Vec<(String, u64)>,
+    /// The guest's own count of page faults, system calls and task switches.
+    pub guest: Vec<(String, u64)>,
+    /// System calls that programs asked for and did not get: number, program, times.
+    pub unknown_syscalls: Vec<(u64, String, u64)>,
+}
+
+impl Machine {
+    /// Lists the guest's tasks. The guest stands still meanwhile.
+    pub fn tasks(&self) -> Vec<TaskRow> {
+        let _paused = self.pause();
+        let mut accounting = self.lock();
+        self.drain_free(&mut accounting);
+        let Accounting { memcg, tasks, .. } = &*accounting;
+        let mut guest = RealGuest::new(self, tasks);
+        let current = self.current_tid();
+        let mut rows = Vec::new();
+        for (tid, task) in tasks.iter() {
+            let Some(group) = memcg.task_group(tid) else { continue };
+            let (mut resident, mut charged) = (0, 0);
+            // An address space that cannot be walked to its end is shown as far as it goes.
+            let walked = guest.scan(tid, memcg::Gva::ZERO, u64::MAX, &mut |page| {
+                resident += 1;
+                charged += u64::from(memcg.owner(page.gfn) == Some(group));
+            });
+            log::debug!("task {tid} walked: {walked:?}");
+            let state = match () {
+                () if task.is_dying => "dying",
+                () if current == Some(tid) => "running",
+                () => "ready",
+            };
+            rows.push(TaskRow {
+                tid: tid.get(),
+                tgid: task.tgid.get(),
+                cgroup: memcg.path(group).unwrap_or_default(),
+                rss_pages: resident,
+                charged_pages: charged,
+                state: state.into(),
+                command: task.name.clone(),
+            });
+        }
+        rows
+    }
+
+    /// Figures for `vmcg stat`.
+    pub fn stat(&self) -> Stat {
+        let accounting = self.lock();
+        let load = |counter: &std::sync::atomic::AtomicU64| {
+            counter.load(std::sync::atomic::Ordering::Relaxed)
+        };
+        let names = ["page_faults", "system_calls", "task_switches", "frames_in_use"];
+        let words = [
+            shared::PAGE_FAULTS,
+            shared::SYSTEM_CALLS,
+            shared::TASK_SWITCHES,
+            shared::FRAMES_IN_USE,
+        ];
+        let is_laid_out = self.frame_table().is_some();
+        let guest = names
+            .iter()
+            .zip(words)
+            .map(|(name, word)| {
+                ((*name).to_owned(), if is_laid_out { self.memory.shared(word) } else { 0 })
+            })
+            .collect();
+        let host_kind = match self.host_kind() {
+            HostKind::Npt => "npt",
+            HostKind::Ept => "ept",
+            HostKind::Software => "software",
+        };
+        Stat {
+            host_kind: host_kind.into(),
+            hierarchy: format!("{:?}", accounting.memcg.config().hierarchy).to_lowercase(),
+            frames: self.memory.frames(),
+            frames_backed: self.memory.backed_count(),
+            faults: load(&self.stats.faults),
+            forced_charges: load(&self.stats.forced),
+            frames_freed: load(&self.stats.frames_freed),
+            guest_lies: load(&self.stats.guest_lies),
+            exits: EXIT_NAMES.iter().map(|&name| name.to_owned()).zip(self.stats.exits()).collect(),
+            guest,
+            unknown_syscalls: accounting.unknown_calls.list(),
+        }
+    }
+
+    /// Verifies the invariants of the running machine; each string names a broken one. The guest
+    /// stands still meanwhile.
+    pub fn check(&self) -> Vec<String> {
+        let _paused = self.pause();
+        let mut accounting = self.lock();
+        self.drain_free(&mut accounting);
+        let Accounting { memcg, tasks, .. } = &*accounting;
+        let mut broken: Vec<String> =
+            memcg.check().into_iter().map(|violation| violation.to_string()).collect();
+        if !self.is_accounting {
+            return broken;
+        }
+        for gfn in (0..self.memory.frames()).map(Gfn::new) {
+            match (self.memory.is_backed(gfn), memcg.is_backed(gfn)) {
+                (true, false) => broken.push(format!("{gfn} is backed but charged to nobody")),
+                (false, true) => broken.push(format!("{gfn} is charged but not backed")),
+                _ => {}
+            }
+        }
+        let resident = self.memory.resident_pages();
+        match resident {
+            Ok(pages) if pages != self.memory.backed_count() => broken.push(format!(
+                "the host holds {pages} pages of guest memory, {} are recorded",
+                self.memory.backed_count()
+            )),
+            Ok(_) => {}
+            Err(why) => broken.push(format!("cannot ask how much memory the guest has: {why}")),
+        }
+        for (tid, _) in tasks.iter() {
+            if memcg.task_group(tid).is_none() {
+                broken.push(format!("task {tid} is in no group"));
+            }
+        }
+        broken
+    }
+
+    /// The task on whose behalf the guest runs, as it says.
+    fn current_tid(&self) -> Option<Tid> {
+        self.frame_table()?;
+        u32::try_from(self.memory.shared(shared::CURRENT_TID)).ok().map(Tid::new)
+    }
+}
