@@ -1,0 +1,513 @@
+//! The messages of the kernel: each is taken apart, answered by the service, and the answer sent.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use fuser::{
+    BsdFileFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
+    KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags,
+    ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyIoctl,
+    ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
+    WriteFlags,
+};
+
+use crate::attributes::Change;
+use crate::client::Client;
+use crate::directories::Node;
+use crate::errno::Result;
+use crate::open_file::OpenFile;
+use crate::service::Service;
+use crate::writing;
+
+/// The file system as the kernel sees it.
+pub(crate) struct Fuse {
+    service: Arc<Service>,
+}
+
+/// How long the kernel may keep what never changes behind its back: the files of a group, and all
+/// attributes.
+const FOREVER: Duration = Duration::from_secs(3600);
+/// How long it may keep a group's name: the machine itself can make and remove groups, too.
+const A_MOMENT: Duration = Duration::from_secs(1);
+/// Inode numbers are not used again.
+const GENERATION: Generation = Generation(0);
+/// Open files bypass the page cache, since their size is 0, and need no word at close.
+const OPENED: FopenFlags = FopenFlags::FOPEN_DIRECT_IO.union(FopenFlags::FOPEN_NOFLUSH);
+
+impl Fuse {
+    /// Shows a service to the kernel.
+    pub(crate) const fn new(service: Arc<Service>) -> Self {
+        Self { service }
+    }
+
+    fn reply_entry(&self, node: Result<Node>, reply: ReplyEntry) {
+        match node {
+            Ok(node) => {
+                let ttl = if node.file.is_some() { FOREVER } else { A_MOMENT };
+                let attributes = self.service.stat(node);
+                reply.entry_with_ttls(&ttl, &FOREVER, &attributes, GENERATION);
+            }
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn open_file(&self, handle: FileHandle) -> Result<Arc<OpenFile>> {
+        self.service.files.get(handle.0).ok_or(Errno::EBADF)
+    }
+}
+
+fn reply_empty(result: Result<()>, reply: ReplyEmpty) {
+    match result {
+        Ok(()) => reply.ok(),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+/// Sends an extended attribute the way the caller asked for: only its size, or all of it.
+fn reply_label(value: Result<Vec<u8>>, size: u32, reply: ReplyXattr) {
+    let value = match value {
+        Ok(value) => value,
+        Err(errno) => return reply.error(errno),
+    };
+    let length = u32::try_from(value.len()).unwrap_or(u32::MAX);
+    if size == 0 {
+        reply.size(length);
+    } else if size < length {
+        reply.error(Errno::ERANGE);
+    } else {
+        reply.data(&value);
+    }
+}
+
+fn moment(time: Option<TimeOrNow>) -> Option<SystemTime> {
+    time.map(|time| match time {
+        TimeOrNow::SpecificTime(time) => time,
+        TimeOrNow::Now => SystemTime::now(),
+    })
+}
+
+impl Filesystem for Fuse {
+    fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
+        for wanted in [InitFlags::FUSE_ATOMIC_O_TRUNC, InitFlags::FUSE_PARALLEL_DIROPS] {
+            // Without these the kernel sends more messages, or fewer at once; nothing else changes.
+            if let Err(missing) = config.add_capabilities(wanted) {
+                log::debug!("this kernel's FUSE does not have {missing:?}");
+            }
+        }
+        Ok(())
+    }
+
+    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.reply_entry(self.service.lookup(parent, name), reply);
+    }
+
+    fn forget(&self, _request: &Request, ino: INodeNo, _lookups: u64) {
+        self.service.forget(ino);
+    }
+
+    fn getattr(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        _handle: Option<FileHandle>,
+        reply: ReplyAttr,
+    ) {
+        match self.service.node(ino) {
+            Ok(node) => reply.attr(&FOREVER, &self.service.stat(node)),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the trait is fuser's")]
+    fn setattr(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        // Changing the size does nothing, as on kernfs: it is always 0.
+        _size: Option<u64>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        _handle: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let node = match self.service.node(ino) {
+            Ok(node) => node,
+            Err(errno) => return reply.error(errno),
+        };
+        let change = Change { mode, uid, gid, atime: moment(atime), mtime: moment(mtime) };
+        match self.service.directories.change(node, |attributes| attributes.apply(change)) {
+            Some(()) => reply.attr(&FOREVER, &self.service.stat(node)),
+            None => reply.error(Errno::ESTALE),
+        }
+    }
+
+    fn mkdir(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        reply: ReplyEntry,
+    ) {
+        let made = self.service.mkdir(Client::new(request), parent, name, mode);
+        self.reply_entry(made, reply);
+    }
+
+    fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        reply_empty(self.service.rmdir(parent, name), reply);
+    }
+
+    fn rename(
+        &self,
+        _request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        new_parent: INodeNo,
+        new_name: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        if !flags.is_empty() {
+            return reply.error(Errno::EINVAL);
+        }
+        reply_empty(self.service.rename((parent, name), (new_parent, new_name)), reply);
+    }
+
+    // Only groups can be made, and files cannot be removed: Linux v6.18 fs/kernfs/dir.c has no
+    // handlers for the rest, upon which fs/namei.c answers EPERM, or EACCES for regular files.
+
+    fn create(
+        &self,
+        _request: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        _flags: i32,
+        reply: ReplyCreate,
+    ) {
+        reply.error(Errno::EACCES);
+    }
+
+    fn mknod(
+        &self,
+        _request: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        _device: u32,
+        reply: ReplyEntry,
+    ) {
+        let is_regular = mode & libc::S_IFMT == libc::S_IFREG;
+        reply.error(if is_regular { Errno::EACCES } else { Errno::EPERM });
+    }
+
+    fn unlink(&self, _request: &Request, _parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        reply.error(Errno::EPERM);
+    }
+
+    fn symlink(
+        &self,
+        _request: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _target: &Path,
+        reply: ReplyEntry,
+    ) {
+        reply.error(Errno::EPERM);
+    }
+
+    fn link(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _new_parent: INodeNo,
+        _new_name: &OsStr,
+        reply: ReplyEntry,
+    ) {
+        reply.error(Errno::EPERM);
+    }
+
+    fn open(&self, _request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let node = match self.service.node(ino) {
+            Ok(node) => node,
+            Err(errno) => return reply.error(errno),
+        };
+        let Some(row) = node.file else { return reply.error(Errno::EISDIR) };
+        if flags.0 & libc::O_DIRECT != 0 {
+            return reply.error(Errno::EINVAL);
+        }
+        let handle = self.service.files.insert(OpenFile::new(node.group, row.file()));
+        reply.opened(FileHandle(handle), OPENED);
+    }
+
+    fn read(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let open = match self.open_file(handle) {
+            Ok(open) => open,
+            Err(errno) => return reply.error(errno),
+        };
+        let mut snapshot = open.snapshot();
+        if snapshot.needs_content(offset) {
+            let made = snapshot.renew(|text| self.service.content(open.group, open.file, text));
+            if let Err(errno) = made {
+                return reply.error(errno);
+            }
+        }
+        reply.data(snapshot.read(offset, size));
+    }
+
+    fn write(
+        &self,
+        request: &Request,
+        _ino: INodeNo,
+        handle: FileHandle,
+        _offset: u64,
+        data: &[u8],
+        _write_flags: WriteFlags,
+        _flags: OpenFlags,
+        _owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        let open = match self.open_file(handle) {
+            Ok(open) => open,
+            Err(errno) => return reply.error(errno),
+        };
+        let (client, target) = (Client::new(request), (open.group, open.file));
+        let size = u32::try_from(data.len()).expect("FUSE sizes have 32 bits");
+        let answer = move |result, reply: ReplyWrite| match result {
+            Ok(()) => reply.written(size),
+            Err(errno) => reply.error(errno),
+        };
+        if !open.file.pauses {
+            return answer(writing::write(&self.service, client, target, data), reply);
+        }
+        let (service, data) = (Arc::clone(&self.service), data.to_vec());
+        let work = move || answer(writing::write(&service, client, target, &data), reply);
+        // Should no thread be had, the reply is dropped with the work, which answers EIO.
+        if let Err(error) = thread::Builder::new().name("fusefs-writer".to_owned()).spawn(work) {
+            log::warn!("no thread for a writer: {error}");
+        }
+    }
+
+    fn fsync(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _handle: FileHandle,
+        _datasync: bool,
+        reply: ReplyEmpty,
+    ) {
+        reply.ok();
+    }
+
+    fn release(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        handle: FileHandle,
+        _flags: OpenFlags,
+        _owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.service.files.remove(handle.0);
+        reply.ok();
+    }
+
+    fn opendir(&self, _request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        if flags.0 & libc::O_DIRECT != 0 {
+            return reply.error(Errno::EINVAL);
+        }
+        match self.service.list(ino) {
+            Ok(entries) => {
+                let handle = self.service.listings.insert(entries);
+                reply.opened(FileHandle(handle), FopenFlags::empty());
+            }
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn readdir(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        let Some(entries) = self.service.listings.get(handle.0) else {
+            log::warn!("directory {ino:?} is read without being open");
+            return reply.error(Errno::EBADF);
+        };
+        for (entry, next) in entries.iter().zip(1..).skip(usize::try_from(offset).unwrap_or(0)) {
+            if reply.add(entry.ino, next, entry.kind, &entry.name) {
+                break;
+            }
+        }
+        reply.ok();
+    }
+
+    fn releasedir(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        handle: FileHandle,
+        _flags: OpenFlags,
+        reply: ReplyEmpty,
+    ) {
+        self.service.listings.remove(handle.0);
+        reply.ok();
+    }
+
+    fn fsyncdir(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _handle: FileHandle,
+        _datasync: bool,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::EINVAL);
+    }
+
+    fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+        reply.statfs(0, 0, 0, 0, 0, 4096, 255, 4096);
+    }
+
+    fn setxattr(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        let result = self.service.node(ino).and_then(|node| {
+            let set = |attributes: &mut crate::attributes::Attributes| {
+                attributes.set_label(name, value, flags)
+            };
+            self.service.directories.change(node, set).unwrap_or(Err(Errno::ESTALE))
+        });
+        reply_empty(result, reply);
+    }
+
+    fn getxattr(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        name: &OsStr,
+        size: u32,
+        reply: ReplyXattr,
+    ) {
+        let value = self.service.node(ino).and_then(|node| {
+            let directories = &self.service.directories;
+            directories.attributes(node, |attributes| attributes.label(name).map(<[u8]>::to_vec))
+        });
+        reply_label(value, size, reply);
+    }
+
+    fn listxattr(&self, _request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        let names = self.service.node(ino).map(|node| {
+            self.service.directories.attributes(node, |attributes| attributes.label_names())
+        });
+        reply_label(names, size, reply);
+    }
+
+    fn removexattr(&self, _request: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let result = self.service.node(ino).and_then(|node| {
+            let directories = &self.service.directories;
+            let removed = directories.change(node, |attributes| attributes.remove_label(name));
+            removed.unwrap_or(Err(Errno::ESTALE))
+        });
+        reply_empty(result, reply);
+    }
+
+    fn ioctl(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _handle: FileHandle,
+        _flags: fuser::IoctlFlags,
+        _command: u32,
+        _in_data: &[u8],
+        _out_size: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(Errno::ENOTTY);
+    }
+
+    fn poll(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        handle: FileHandle,
+        _notifier: PollNotifier,
+        _events: PollEvents,
+        _flags: PollFlags,
+        reply: ReplyPoll,
+    ) {
+        // Linux v6.18 fs/kernfs/file.c kernfs_generic_poll: a file that was not read yet counts as
+        // changed.
+        match self.open_file(handle) {
+            Ok(open) if open.snapshot().was_read() => reply.poll(READY),
+            Ok(_) => reply.poll(READY | PollEvents::POLLERR | PollEvents::POLLPRI),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn fallocate(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _handle: FileHandle,
+        _offset: u64,
+        _length: u64,
+        _mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::EOPNOTSUPP);
+    }
+
+    fn lseek(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _handle: FileHandle,
+        _offset: i64,
+        _whence: i32,
+        reply: ReplyLseek,
+    ) {
+        // Only SEEK_DATA and SEEK_HOLE come here, and a file of size 0 has neither.
+        reply.error(Errno::ENXIO);
+    }
+}
+
+const READY: PollEvents = PollEvents::POLLIN
+    .union(PollEvents::POLLOUT)
+    .union(PollEvents::POLLRDNORM)
+    .union(PollEvents::POLLWRNORM);

@@ -1,0 +1,66 @@
+//! What the file system needs from the machine. The machine monitor implements it, and so do the
+//! fakes of the tests.
+
+use memcg::{GroupId, Memcg, MoveError, Pages, Scope, Tid};
+
+/// The machine, as far as the control files are concerned. Called from several threads at once.
+pub trait Host: Send + Sync + 'static {
+    /// Runs `f` once on the accounting, after taking back what the guest has freed so far.
+    ///
+    /// `f` is short and never blocks; the implementation holds its accounting lock around it and
+    /// nothing else, and never waits for the guest while it holds that lock.
+    fn accounting(&self, f: &mut dyn FnMut(&mut Memcg));
+
+    /// Moves a task, or its whole process, to `dest`; returns when its charges have followed it as
+    /// the policy of `dest` says. May pause the guest. When `interrupted` turns true, gives up with
+    /// [`MoveFailure::Interrupted`] as soon as nothing is left half moved.
+    ///
+    /// # Errors
+    /// The task has not moved, and no counter differs from before except failure counts.
+    fn move_task(
+        &self,
+        id: Tid,
+        dest: GroupId,
+        scope: Scope,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<(), MoveFailure>;
+
+    /// Tries to free `wanted` pages of `group` and its descendants; returns how many it freed, zero
+    /// when trying again is no use. Never kills anyone. May pause the guest.
+    fn reclaim(&self, group: GroupId, wanted: Pages) -> Pages {
+        let (_, _) = (group, wanted);
+        Pages::ZERO
+    }
+
+    /// Hears of a change that somebody in the guest may be waiting for. Called after the change,
+    /// without any lock held.
+    fn notify(&self, event: GroupEvent);
+}
+
+/// Why a task was not moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MoveFailure {
+    /// The accounting refused.
+    #[error(transparent)]
+    Refused(#[from] MoveError),
+    /// The writer got a signal.
+    #[error("interrupted by a signal")]
+    Interrupted,
+}
+
+/// A change made through a control file that the machine acts upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupEvent {
+    /// A limit of the group changed: whoever waits for memory there may try again.
+    LimitChanged(GroupId),
+    /// `memory.oom_control` was written: whoever waits there is to be killed, when `is_disabled`
+    /// has become false.
+    OomControlChanged {
+        /// The group written to.
+        group: GroupId,
+        /// Whether the group's tasks wait instead of being killed.
+        is_disabled: bool,
+    },
+    /// The group was removed; its name is not valid any more.
+    Removed(GroupId),
+}

@@ -1,0 +1,34 @@
+//! The control files of vmcg: a file system in which every group of the guest is a directory, with
+//! the files and the rules of cgroup v1 as of Linux 3.19 or 6.18.
+//!
+//! A machine implements [`Host`], hands it to [`mount`], and keeps the [`Mounted`].
+//!
+//! Read it in this order: `control_file` and `files`, the table of control files; `values`, text
+//! and numbers; `text` and `writing`, what files show and do; `service`, the file system without
+//! FUSE; `fuse`, the messages of the kernel; `mount`.
+//!
+//! Locks: the table of directories, the table of open files, one a text of an open file, and the
+//! machine's accounting lock. Only the text of an open file is held while the accounting is used;
+//! nothing is held while the guest is waited for. Requests are served by several threads, and a
+//! write that may pause the guest gets one of its own, so that no reader ever waits for a writer.
+#![forbid(unsafe_code)]
+
+mod agent;
+mod attributes;
+mod client;
+mod control_file;
+mod directories;
+mod errno;
+mod files;
+mod fuse;
+mod host;
+mod mount;
+mod open_file;
+mod service;
+mod slab;
+mod text;
+mod values;
+mod writing;
+
+pub use host::{GroupEvent, Host, MoveFailure};
+pub use mount::{MountError, MountOptions, Mounted, mount};

@@ -1,0 +1,194 @@
+//! Mounting and unmounting.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
+use rustix::mount::{UnmountFlags, unmount};
+use rustix::process::{getegid, geteuid};
+
+use crate::fuse::Fuse;
+use crate::host::Host;
+use crate::service::Service;
+
+/// Where to mount. Which files there are the configuration of the accounting says.
+#[derive(Clone, Debug)]
+pub struct MountOptions {
+    /// An existing directory.
+    pub point: PathBuf,
+}
+
+/// Why nothing was mounted.
+#[derive(Debug, thiserror::Error)]
+pub enum MountError {
+    /// There is no such directory.
+    #[error("cannot mount on {}: no such directory; create it first", .0.display())]
+    Missing(PathBuf),
+    /// It is a file.
+    #[error("cannot mount on {}: not a directory", .0.display())]
+    NotADirectory(PathBuf),
+    /// Another machine is mounted there.
+    #[error(
+        "cannot mount on {}: another vmcg machine is mounted there; take it down or choose \
+         another directory",
+        .0.display()
+    )]
+    Busy(PathBuf),
+    /// The remains of a machine that ended without unmounting could not be cleared away.
+    #[error("cannot clear the dead mount at {}: {source}; run umount -l on it", .point.display())]
+    Stale {
+        /// Where.
+        point: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The kernel has no FUSE, or the device node is missing.
+    #[error("cannot mount on {}: /dev/fuse is missing; run modprobe fuse", .0.display())]
+    NoDevice(PathBuf),
+    /// The user may not mount.
+    #[error(
+        "cannot mount on {}: not permitted ({reason}); run as root, or install fusermount3",
+        .point.display()
+    )]
+    NotPermitted {
+        /// Where.
+        point: PathBuf,
+        /// What the kernel, or fusermount, said.
+        reason: String,
+    },
+    /// Anything else.
+    #[error("cannot mount on {}: {source}", .point.display())]
+    Failed {
+        /// Where.
+        point: PathBuf,
+        /// What happened.
+        source: io::Error,
+    },
+}
+
+/// A mounted file system; it is unmounted when this is dropped.
+pub struct Mounted {
+    point: PathBuf,
+    session: Option<BackgroundSession>,
+}
+
+impl fmt::Debug for Mounted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mounted").field("point", &self.point).finish_non_exhaustive()
+    }
+}
+
+/// Name of the file system in the list of mounts.
+const NAME: &str = "vmcg";
+/// Threads that answer the kernel. None of them ever waits for the guest.
+const THREADS: usize = 2;
+
+/// Mounts the control files of a machine. When this returns, they answer.
+///
+/// # Errors
+/// [`MountError`] says in one line what is wrong and what to do; nothing is mounted then.
+pub fn mount(host: Arc<dyn Host>, options: MountOptions) -> Result<Mounted, MountError> {
+    let point = usable_point(options.point)?;
+    let owner = (geteuid().as_raw(), getegid().as_raw());
+    let service = Arc::new(Service::new(host, owner));
+    let session = Session::new(Fuse::new(service), &point, &config())
+        .and_then(Session::spawn)
+        .map_err(|error| mount_error(&point, error))?;
+    Ok(Mounted { point, session: Some(session) })
+}
+
+impl Mounted {
+    /// Returns the directory it is mounted on.
+    #[must_use]
+    pub fn point(&self) -> &Path {
+        &self.point
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let Some(session) = self.session.take() else { return };
+        let Err(error) = session.umount_and_join() else { return };
+        // Somebody has a file open, or works in there. Detached, it goes away when they leave.
+        log::debug!("{} is in use: {error}", self.point.display());
+        if let Err(error) = unmount(&self.point, UnmountFlags::DETACH) {
+            log::warn!("cannot unmount {}: {error}", self.point.display());
+        }
+    }
+}
+
+fn config() -> Config {
+    let mut config = Config::default();
+    config.mount_options = vec![
+        MountOption::FSName(NAME.to_owned()),
+        MountOption::Subtype(NAME.to_owned()),
+        MountOption::DefaultPermissions,
+        MountOption::NoExec,
+    ];
+    // Others may look at a machine of root, as at cgroupfs; the mode bits say what they may do.
+    config.acl = if geteuid().is_root() { SessionACL::All } else { SessionACL::Owner };
+    config.n_threads = Some(THREADS);
+    config.clone_fd = true;
+    config
+}
+
+/// Returns the path of the directory to mount on, after clearing away dead mounts.
+fn usable_point(point: PathBuf) -> Result<PathBuf, MountError> {
+    loop {
+        match fs::metadata(&point) {
+            Ok(found) if !found.is_dir() => return Err(MountError::NotADirectory(point)),
+            Ok(_) => break,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(MountError::Missing(point));
+            }
+            // The server of a mount has died without unmounting it.
+            Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => detach(&point)?,
+            Err(source) => return Err(MountError::Failed { point, source }),
+        }
+    }
+    let point = match fs::canonicalize(&point) {
+        Ok(path) => path,
+        Err(source) => return Err(MountError::Failed { point, source }),
+    };
+    if is_mounted(&point) { Err(MountError::Busy(point)) } else { Ok(point) }
+}
+
+fn detach(point: &Path) -> Result<(), MountError> {
+    log::info!("clearing the dead mount at {}", point.display());
+    unmount(point, UnmountFlags::DETACH)
+        .map_err(|error| MountError::Stale { point: point.to_owned(), source: error.into() })
+}
+
+/// Tells whether a vmcg is mounted exactly there.
+fn is_mounted(point: &Path) -> bool {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    mounts.lines().any(|line| {
+        // proc_pid_mountinfo(5): the fifth field is the mount point; after " - " type and source.
+        let Some((place, kind)) = line.split_once(" - ") else { return false };
+        let is_ours = kind.split(' ').nth(1) == Some(NAME);
+        is_ours && place.split(' ').nth(4).map(unescape).as_deref() == point.to_str()
+    })
+}
+
+/// Undoes the octal escapes of mountinfo that occur in paths.
+fn unescape(field: &str) -> String {
+    field.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+}
+
+fn mount_error(point: &Path, source: io::Error) -> MountError {
+    let point = point.to_owned();
+    match source.kind() {
+        _ if !Path::new("/dev/fuse").exists() => MountError::NoDevice(point),
+        io::ErrorKind::PermissionDenied => {
+            MountError::NotPermitted { point, reason: source.to_string() }
+        }
+        // Without privilege fuser asks fusermount3, which is not there.
+        io::ErrorKind::NotFound if !geteuid().is_root() => {
+            MountError::NotPermitted { point, reason: "fusermount3 is missing".to_owned() }
+        }
+        _ => MountError::Failed { point, source },
+    }
+}

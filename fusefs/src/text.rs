@@ -1,0 +1,210 @@
+//! What the files with more than one number in them show.
+
+use std::fmt::Write as _;
+
+use memcg::{Amounts, Error, GroupId, HugeSize, HugeUse, Memcg, Pages, Policy, Resource, Tid};
+
+use crate::values::bytes;
+
+type Result = std::result::Result<(), Error>;
+
+/// One line of a statistics file.
+type Line = (&'static str, fn(&Amounts) -> u64);
+
+/// `memory.stat` of Linux v3.19, mm/memcontrol.c `memcg_stat_show`, with swap accounting.
+const CLASSIC: &[Line] = &[
+    ("cache", |a| bytes(a.cache)),
+    ("rss", |a| bytes(a.rss)),
+    ("rss_huge", none),
+    ("mapped_file", |a| bytes(a.mapped_file)),
+    ("writeback", none),
+    ("swap", |a| bytes(a.swap)),
+    ("pgpgin", |a| a.events.pgpgin),
+    ("pgpgout", |a| a.events.pgpgout),
+    ("pgfault", |a| a.events.pgfault),
+    ("pgmajfault", |a| a.events.pgmajfault),
+    ("inactive_anon", anon),
+    ("active_anon", none),
+    ("inactive_file", file),
+    ("active_file", none),
+    ("unevictable", none),
+];
+
+/// What vmcg tells besides; after everything that Linux has, so that no line of it moves.
+const OWN: &[Line] = &[
+    ("shmem", |a| bytes(a.shmem)),
+    ("kernel", |a| bytes(a.kernel)),
+    ("page_table", |a| bytes(a.page_table)),
+    ("foreign", |a| bytes(a.foreign)),
+    ("lazy_pending", |a| bytes(a.lazy_pending)),
+    ("overshoot", |a| a.events.overshoot),
+];
+
+/// `memory.stat` of Linux v6.18, mm/memcontrol-v1.c `memcg1_stat_format`.
+const LINUX_6_18: &[Line] = &[
+    ("cache", |a| bytes(a.cache)),
+    ("rss", |a| bytes(a.rss)),
+    ("rss_huge", none),
+    ("shmem", |a| bytes(a.shmem)),
+    ("mapped_file", |a| bytes(a.mapped_file)),
+    ("dirty", none),
+    ("writeback", none),
+    ("workingset_refault_anon", none),
+    ("workingset_refault_file", none),
+    ("swap", |a| bytes(a.swap)),
+    ("swapcached", none),
+    ("pgpgin", |a| a.events.pgpgin),
+    ("pgpgout", |a| a.events.pgpgout),
+    ("pgfault", |a| a.events.pgfault),
+    ("pgmajfault", |a| a.events.pgmajfault),
+    ("inactive_anon", anon),
+    ("active_anon", none),
+    ("inactive_file", file),
+    ("active_file", none),
+    ("unevictable", none),
+];
+
+/// For what the guest does not have: transparent huge pages, dirty pages, active lists.
+fn none(_amounts: &Amounts) -> u64 {
+    0
+}
+
+/// tmpfs is on the anonymous lists, as in Linux.
+fn anon(amounts: &Amounts) -> u64 {
+    bytes(amounts.rss) + bytes(amounts.shmem)
+}
+
+fn file(amounts: &Amounts) -> u64 {
+    bytes(amounts.cache) - bytes(amounts.shmem)
+}
+
+/// Writes `memory.stat` of the classic file contract.
+pub(crate) fn stat_classic(memcg: &Memcg, group: GroupId, text: &mut String) -> Result {
+    stat(memcg, group, CLASSIC, text)?;
+    let stat = memcg.stat(group)?;
+    lines("", OWN, &stat.local, text);
+    lines("total_", OWN, &stat.total, text);
+    Ok(())
+}
+
+/// Writes `memory.stat` of today's file contract.
+pub(crate) fn stat_linux_6_18(memcg: &Memcg, group: GroupId, text: &mut String) -> Result {
+    stat(memcg, group, LINUX_6_18, text)
+}
+
+fn stat(memcg: &Memcg, group: GroupId, which: &[Line], text: &mut String) -> Result {
+    let stat = memcg.stat(group)?;
+    lines("", which, &stat.local, text);
+    line(text, "hierarchical_memory_limit", bytes(stat.memory_limit));
+    line(text, "hierarchical_memsw_limit", bytes(stat.memsw_limit));
+    lines("total_", which, &stat.total, text);
+    Ok(())
+}
+
+fn lines(prefix: &str, which: &[Line], amounts: &Amounts, text: &mut String) {
+    for (name, value) in which {
+        text.push_str(prefix);
+        line(text, name, value(amounts));
+    }
+}
+
+fn line(text: &mut String, name: &str, value: u64) {
+    writeln!(text, "{name} {value}").expect("a String takes every text");
+}
+
+/// Writes one number and a newline: the whole of most files.
+pub(crate) fn number(text: &mut String, value: u64) {
+    writeln!(text, "{value}").expect("a String takes every text");
+}
+
+/// Writes `memory.numa_stat`: in pages, and there is only one node.
+pub(crate) fn numa_stat(memcg: &Memcg, group: GroupId, text: &mut String) -> Result {
+    let stat = memcg.stat(group)?;
+    for (prefix, amounts) in [("", stat.local), ("hierarchical_", stat.total)] {
+        let file = amounts.cache.get() - amounts.shmem.get();
+        let anon = amounts.rss.get() + amounts.shmem.get();
+        let rows = [("total", file + anon), ("file", file), ("anon", anon), ("unevictable", 0)];
+        for (name, pages) in rows {
+            node_line(text, prefix, name, pages);
+        }
+    }
+    Ok(())
+}
+
+/// Writes `hugetlb.<size>.numa_stat`: in bytes, faulted pages only. A group's own pages are what its
+/// children do not have.
+pub(crate) fn huge_numa_stat(
+    memcg: &Memcg,
+    group: GroupId,
+    size: HugeSize,
+    text: &mut String,
+) -> Result {
+    let resource = Resource::Huge(size, HugeUse::Fault);
+    let total = memcg.counter(group, resource)?.usage().get();
+    let mut below = 0;
+    for child in memcg.children(group)? {
+        below += memcg.counter(child, resource)?.usage().get();
+    }
+    node_line(text, "", "total", bytes(Pages::new(total.saturating_sub(below))));
+    node_line(text, "hierarchical_", "total", bytes(Pages::new(total)));
+    Ok(())
+}
+
+fn node_line(text: &mut String, prefix: &str, name: &str, value: u64) {
+    writeln!(text, "{prefix}{name}={value} N0={value}").expect("a String takes every text");
+}
+
+/// Writes `tasks`: one thread id a line, ascending.
+pub(crate) fn tasks(memcg: &Memcg, group: GroupId, text: &mut String) -> Result {
+    ids(&memcg.tasks(group)?, text);
+    Ok(())
+}
+
+/// Writes `cgroup.procs`: one process id a line, ascending.
+pub(crate) fn processes(memcg: &Memcg, group: GroupId, text: &mut String) -> Result {
+    ids(&memcg.processes(group)?, text);
+    Ok(())
+}
+
+fn ids(ids: &[Tid], text: &mut String) {
+    for id in ids {
+        writeln!(text, "{id}").expect("a String takes every text");
+    }
+}
+
+/// Writes `memory.recharge_policy`: every policy, the chosen one in brackets.
+pub(crate) fn recharge_policy(memcg: &Memcg, group: GroupId, text: &mut String) -> Result {
+    let chosen = memcg.settings(group)?.recharge;
+    let names: Vec<String> = Policy::all()
+        .map(|policy| {
+            if policy == chosen { format!("[{}]", policy.name()) } else { policy.name().to_owned() }
+        })
+        .collect();
+    writeln!(text, "{}", names.join(" ")).expect("a String takes every text");
+    Ok(())
+}
+
+/// Writes `memory.oom_control`.
+pub(crate) fn oom_control(memcg: &Memcg, group: GroupId, text: &mut String) -> Result {
+    line(text, "oom_kill_disable", u64::from(memcg.settings(group)?.oom_kill_disable));
+    line(text, "under_oom", u64::from(memcg.is_under_oom(group)?));
+    line(text, "oom_kill", memcg.stat(group)?.local.events.oom_kill);
+    Ok(())
+}
+
+/// Writes `memory.borrow_in_bytes`: what the parent lent.
+pub(crate) fn borrow(memcg: &Memcg, group: GroupId, text: &mut String) -> Result {
+    number(text, bytes(memcg.borrow(group)?));
+    Ok(())
+}
+
+/// Writes `memory.security_in_bytes`: what the children were lent.
+pub(crate) fn security(memcg: &Memcg, group: GroupId, text: &mut String) -> Result {
+    number(text, bytes(memcg.security(group)?));
+    Ok(())
+}
+
+/// Writes `memory.kmem.slabinfo`, which is empty since Linux 5.9.
+pub(crate) fn slabinfo(memcg: &Memcg, group: GroupId, _text: &mut String) -> Result {
+    memcg.settings(group).map(drop)
+}

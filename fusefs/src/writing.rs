@@ -1,0 +1,171 @@
+//! What happens when somebody writes into a control file.
+
+use std::collections::BTreeSet;
+
+use fuser::Errno;
+use memcg::{Error, GroupId, Memcg, Pages, Policy, Resource, Scope, Tid};
+
+use crate::client::Client;
+use crate::control_file::{ControlFile, Field, Write};
+use crate::errno::{self, Result};
+use crate::host::{GroupEvent, MoveFailure};
+use crate::service::Service;
+use crate::values::{self, WRITE_MAX};
+
+/// One write, on its way to a handler.
+pub(crate) struct Writing<'a> {
+    /// The file system.
+    pub(crate) service: &'a Service,
+    /// Who writes.
+    pub(crate) client: Client,
+    /// The group whose file is written.
+    pub(crate) group: GroupId,
+    /// What is written, up to the first NUL.
+    pub(crate) text: &'a str,
+}
+
+/// Writes `data` into a file of a group.
+///
+/// # Errors
+/// E2BIG for more than a page, EINVAL where there is no handler, or what the handler says.
+pub(crate) fn write(
+    service: &Service,
+    client: Client,
+    (group, file): (GroupId, &ControlFile),
+    data: &[u8],
+) -> Result<()> {
+    if data.len() > WRITE_MAX {
+        return Err(Errno::E2BIG);
+    }
+    // A removed group answers ENODEV whatever is written.
+    service.settings(group)?;
+    let text = values::written_text(data).map_err(errno::of_parse)?;
+    let writing = Writing { service, client, group, text };
+    match file.write {
+        Write::Refused => Err(Errno::EINVAL),
+        Write::Limit(resource) => writing.set_limit(resource),
+        Write::Size(set) => {
+            let size = values::parse_size(text).map_err(errno::of_parse)?;
+            writing.set(|memcg| set(memcg, group, size))
+        }
+        Write::Number(set) => {
+            let number = values::parse_number(text).map_err(errno::of_parse)?;
+            writing.set(|memcg| set(memcg, group, number))
+        }
+        Write::Reset(resource, field) => writing.set(|memcg| match field {
+            Field::Failcnt => memcg.reset_failcnt(group, resource),
+            Field::MaxUsage => memcg.reset_watermark(group, resource),
+            Field::Usage | Field::Limit => Err(Error::Invalid),
+        }),
+        Write::Call(handler) => handler(&writing),
+    }
+}
+
+/// Writes `tasks`: moves one thread.
+pub(crate) fn move_thread(writing: &Writing<'_>) -> Result<()> {
+    move_task(writing, Scope::Task)
+}
+
+/// Writes `cgroup.procs`: moves a whole process.
+pub(crate) fn move_process(writing: &Writing<'_>) -> Result<()> {
+    move_task(writing, Scope::Process)
+}
+
+fn move_task(writing: &Writing<'_>, scope: Scope) -> Result<()> {
+    let Writing { service, client, group, text } = *writing;
+    let id = values::parse_tid(text).map_err(errno::of_parse)?;
+    // Differs from Linux, where 0 is the writer: the writer is a task of the host, not of the guest.
+    if id == Tid::new(0) {
+        return Err(Errno::EINVAL);
+    }
+    let left = service.accounting(|memcg| groups_of(memcg, id, scope));
+    let moved = service.host.move_task(id, group, scope, &|| client.is_interrupted());
+    moved.map_err(|failure| match failure {
+        MoveFailure::Refused(error) => errno::of_move(error),
+        MoveFailure::Interrupted => Errno::EINTR,
+    })?;
+    for source in left.into_iter().filter(|source| *source != group) {
+        service.agent_check(source);
+    }
+    Ok(())
+}
+
+/// Returns the groups that a move takes tasks out of: that of the task, and for a process also that
+/// of its leader. A process with threads in a third group leaves that one unnoticed.
+fn groups_of(memcg: &Memcg, id: Tid, scope: Scope) -> BTreeSet<GroupId> {
+    let leader = memcg.task_tgid(id).filter(|_tgid| scope == Scope::Process);
+    [Some(id), leader].into_iter().flatten().filter_map(|tid| memcg.task_group(tid)).collect()
+}
+
+/// Writes `memory.recharge_policy`: the name of a policy.
+pub(crate) fn set_recharge_policy(writing: &Writing<'_>) -> Result<()> {
+    let name = values::strip(writing.text);
+    let policy = Policy::from_name(name).ok_or(Errno::EINVAL)?;
+    writing.set(|memcg| memcg.set_recharge(writing.group, policy))
+}
+
+/// Writes `memory.oom_control`: whether tasks wait instead of being killed.
+pub(crate) fn set_oom_control(writing: &Writing<'_>) -> Result<()> {
+    let Writing { service, group, text, .. } = *writing;
+    let number = values::parse_number(text).map_err(errno::of_parse)?;
+    writing.set(|memcg| memcg.set_oom_kill_disable(group, number))?;
+    service.host.notify(GroupEvent::OomControlChanged { group, is_disabled: number == 1 });
+    Ok(())
+}
+
+/// Writes `memory.force_empty`: reclaims while there is progress. Succeeds even when the group is
+/// not empty then (Linux v3.19 `mem_cgroup_force_empty`).
+pub(crate) fn force_empty(writing: &Writing<'_>) -> Result<()> {
+    let Writing { service, client, group, .. } = *writing;
+    if service.accounting(|memcg| memcg.root() == group) {
+        return Err(Errno::EINVAL);
+    }
+    loop {
+        let counter = service.accounting(|memcg| memcg.counter(group, Resource::Memory));
+        let usage = counter.map_err(errno::of_group)?.usage();
+        if usage.is_zero() || service.host.reclaim(group, usage).is_zero() {
+            return Ok(());
+        }
+        if client.is_interrupted() {
+            return Err(Errno::EINTR);
+        }
+    }
+}
+
+impl Writing<'_> {
+    /// Changes something in the accounting.
+    fn set(&self, change: impl FnOnce(&mut Memcg) -> std::result::Result<(), Error>) -> Result<()> {
+        self.service.accounting(change).map_err(errno::of_group)
+    }
+
+    /// Sets a limit, reclaiming what is above it while there is progress.
+    fn set_limit(&self, resource: Resource) -> Result<()> {
+        let limit = values::parse_size(self.text).map_err(errno::of_parse)?;
+        loop {
+            let excess = self.service.accounting(|memcg| {
+                match memcg.set_limit(self.group, resource, limit) {
+                    Ok(()) => Ok(None),
+                    Err(Error::Busy) if is_reclaimable(resource) => {
+                        let usage = memcg.counter(self.group, resource)?.usage();
+                        Ok(Some(Pages::new(usage.get().saturating_sub(limit.get()))))
+                    }
+                    Err(error) => Err(error),
+                }
+            });
+            let Some(excess) = excess.map_err(errno::of_group)? else { break };
+            if excess.is_zero() || self.service.host.reclaim(self.group, excess).is_zero() {
+                return Err(Errno::EBUSY);
+            }
+            if self.client.is_interrupted() {
+                return Err(Errno::EINTR);
+            }
+        }
+        self.service.host.notify(GroupEvent::LimitChanged(self.group));
+        Ok(())
+    }
+}
+
+/// Only user memory can be reclaimed; the other counters refuse at once.
+fn is_reclaimable(resource: Resource) -> bool {
+    matches!(resource, Resource::Memory | Resource::Memsw)
+}

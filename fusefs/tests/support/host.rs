@@ -1,0 +1,177 @@
+//! A machine without a guest: real accounting, and address spaces that are lists of pages.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use fusefs::{GroupEvent, Host, MountOptions, Mounted, MoveFailure, mount};
+use memcg::{
+    Abi, Config, Gfn, GroupId, Guest, Gva, Hierarchy, Kind, Memcg, Move, Offline, Pages, Payer,
+    Policy, Progress, ScanError, ScannedPage, Scope, Tid,
+};
+use tempfile::TempDir;
+
+/// The machine.
+#[derive(Debug)]
+pub struct FakeHost {
+    memcg: Mutex<Memcg>,
+    spaces: Mutex<Spaces>,
+    /// What the file system has told the machine.
+    pub events: Mutex<Vec<GroupEvent>>,
+}
+
+/// Pages of every process, by process id.
+#[derive(Debug, Default)]
+struct Spaces(BTreeMap<Tid, Vec<Gfn>>);
+
+impl FakeHost {
+    /// Makes a machine of 64 Mi pages.
+    pub fn new(abi: Abi, hierarchy: Hierarchy) -> Arc<Self> {
+        let config = Config {
+            frames: 1 << 16,
+            hierarchy,
+            recharge: Policy::Rollback,
+            offline: Offline::Reparent,
+            abi,
+        };
+        Arc::new(Self {
+            memcg: Mutex::new(Memcg::new(config).unwrap()),
+            spaces: Mutex::default(),
+            events: Mutex::default(),
+        })
+    }
+
+    /// Mounts it on a fresh directory.
+    pub fn mount(self: &Arc<Self>) -> Mount {
+        let directory = tempfile::tempdir().unwrap();
+        let options = MountOptions { point: directory.path().to_owned() };
+        let mounted = mount(Arc::clone(self) as Arc<dyn Host>, options).unwrap();
+        Mount { mounted, _directory: directory }
+    }
+
+    /// Runs `f` on the accounting.
+    pub fn with<R>(&self, f: impl FnOnce(&mut Memcg) -> R) -> R {
+        f(&mut self.memcg.lock().unwrap())
+    }
+
+    /// Starts a process in the group at `path` and lets it touch `pages` pages.
+    pub fn start(&self, path: &str, tid: u32, pages: u64) {
+        let tid = Tid::new(tid);
+        let group = self.with(|memcg| group_at(memcg, path));
+        self.with(|memcg| memcg.task_new(tid, tid, group)).unwrap();
+        let mut spaces = self.spaces.lock().unwrap();
+        let first: u64 = spaces.0.values().map(|space| space.len() as u64).sum();
+        let space: Vec<Gfn> = (first..first + pages).map(Gfn::new).collect();
+        for gfn in &space {
+            self.with(|memcg| memcg.try_charge(Payer::Task(tid), *gfn, Kind::Anon)).unwrap();
+        }
+        spaces.0.insert(tid, space);
+    }
+
+    /// Ends a process and frees its pages.
+    pub fn exit(&self, tid: u32) {
+        let tid = Tid::new(tid);
+        let space = self.spaces.lock().unwrap().0.remove(&tid).unwrap_or_default();
+        self.with(|memcg| {
+            memcg.uncharge_all(&space);
+            memcg.task_exit(tid);
+        });
+    }
+}
+
+/// Finds a group by its path from the root.
+pub fn group_at(memcg: &Memcg, path: &str) -> GroupId {
+    let names = path.split('/').filter(|name| !name.is_empty());
+    names.fold(memcg.root(), |group, name| memcg.lookup(group, name).unwrap())
+}
+
+impl Host for FakeHost {
+    fn accounting(&self, f: &mut dyn FnMut(&mut Memcg)) {
+        f(&mut self.memcg.lock().unwrap());
+    }
+
+    fn move_task(
+        &self,
+        id: Tid,
+        dest: GroupId,
+        scope: Scope,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<(), MoveFailure> {
+        let mut running = self.with(|memcg| Move::begin(memcg, id, dest, scope))?;
+        loop {
+            if interrupted() {
+                self.with(|memcg| running.abort(memcg));
+                return Err(MoveFailure::Interrupted);
+            }
+            let mut spaces = self.spaces.lock().unwrap();
+            let progress = self.with(|memcg| running.step(memcg, &mut *spaces, 16))?;
+            if let Progress::Done(_) = progress {
+                return Ok(());
+            }
+        }
+    }
+
+    fn notify(&self, event: GroupEvent) {
+        self.events.lock().unwrap().push(event);
+    }
+}
+
+impl Guest for Spaces {
+    fn scan(
+        &mut self,
+        tid: Tid,
+        from: Gva,
+        pages_max: u64,
+        visit: &mut dyn FnMut(ScannedPage),
+    ) -> Result<Option<Gva>, ScanError> {
+        let space = self.0.get(&tid).ok_or(ScanError::NoSuchTask(tid))?;
+        let end = (space.len() as u64).min(from.get().saturating_add(pages_max));
+        for page in from.get()..end {
+            let gfn = space[usize::try_from(page).unwrap()];
+            visit(ScannedPage { gva: Gva::new(page), gfn, kind: Kind::Anon, mapcount: 1 });
+        }
+        Ok((end < space.len() as u64).then_some(Gva::new(end)))
+    }
+
+    fn resident(&mut self, tid: Tid) -> Pages {
+        Pages::new(self.0.get(&tid).map_or(0, |space| space.len() as u64))
+    }
+
+    fn kill(&mut self, tid: Tid) {
+        self.0.remove(&tid);
+    }
+}
+
+/// A mount on a directory of its own; both go away with it.
+#[derive(Debug)]
+pub struct Mount {
+    mounted: Mounted,
+    _directory: TempDir,
+}
+
+impl Mount {
+    /// Returns the path of `name` below the mount point.
+    pub fn at(&self, name: &str) -> std::path::PathBuf {
+        self.mounted.point().join(name)
+    }
+
+    /// Reads a file.
+    pub fn read(&self, name: &str) -> std::io::Result<String> {
+        std::fs::read_to_string(self.at(name))
+    }
+
+    /// Writes a file in one go.
+    pub fn write(&self, name: &str, text: &str) -> std::io::Result<()> {
+        use std::io::Write as _;
+        std::fs::OpenOptions::new().write(true).open(self.at(name))?.write_all(text.as_bytes())
+    }
+
+    /// Makes a group.
+    pub fn mkdir(&self, name: &str) -> std::io::Result<()> {
+        std::fs::create_dir(self.at(name))
+    }
+
+    /// Removes a group.
+    pub fn rmdir(&self, name: &str) -> std::io::Result<()> {
+        std::fs::remove_dir(self.at(name))
+    }
+}
