@@ -25,13 +25,15 @@ const KERNEL_IMAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest-kern
 /// Offset of the GDT in the descriptor page.
 const GDT: u64 = 0;
 /// Entries of the GDT, two of them the TSS descriptor.
-const GDT_ENTRIES: u64 = 10;
+const GDT_ENTRIES: u16 = 10;
 /// Offset of the TSS in the descriptor page.
 const TSS: u64 = 0x100;
-/// Bytes of a 64-bit TSS without an I/O map.
-const TSS_LEN: u64 = 0x68;
+/// Bytes of a 64-bit TSS without an I/O map, less one.
+const TSS_LIMIT: u32 = 0x67;
 /// Offset of the IDT in the descriptor page.
 const IDT: u64 = 0x200;
+/// Bytes of the IDT, less one.
+const IDT_LIMIT: u16 = 33 * 16 - 1;
 
 const PRESENT_WRITABLE: u64 = 0b011;
 const USER: u64 = 0b100;
@@ -39,6 +41,7 @@ const LARGE: u64 = 1 << 7;
 const LARGE_PAGE_SIZE: u64 = 2 << 20;
 
 const _: () = assert!(IDT + VECTORS * 16 <= PAGE_SIZE);
+const _: () = assert!(IDT_LIMIT as u64 == VECTORS * 16 - 1);
 
 /// What the boot page tells the guest besides its memory.
 #[derive(Debug, Clone, Copy)]
@@ -77,9 +80,9 @@ pub(crate) struct Descriptors {
 
 /// The descriptor tables' place; they are the same in every machine.
 pub(crate) const DESCRIPTORS: Descriptors = Descriptors {
-    gdt: (DESCRIPTORS_GVA + GDT, (GDT_ENTRIES * 8 - 1) as u16),
-    idt: (DESCRIPTORS_GVA + IDT, (VECTORS * 16 - 1) as u16),
-    tss: (DESCRIPTORS_GVA + TSS, (TSS_LEN - 1) as u32),
+    gdt: (DESCRIPTORS_GVA + GDT, GDT_ENTRIES * 8 - 1),
+    idt: (DESCRIPTORS_GVA + IDT, IDT_LIMIT),
+    tss: (DESCRIPTORS_GVA + TSS, TSS_LIMIT),
 };
 
 /// Loads the kernel and writes tables and the boot page.
@@ -116,7 +119,8 @@ fn write_descriptors(memory: &GuestMemory) {
     put(memory, gdt, 5, 0x00cf_f300_0000_ffff); // ring-3 data
     put(memory, gdt, 6, 0x00af_fb00_0000_ffff); // ring-3 code, 64-bit
     let tss = DESCRIPTORS_GVA + TSS;
-    let low = (TSS_LEN - 1) | (tss & 0xff_ffff) << 16 | 0x8b << 40 | (tss >> 24 & 0xff) << 56;
+    let low =
+        u64::from(TSS_LIMIT) | (tss & 0xff_ffff) << 16 | 0x8b << 40 | (tss >> 24 & 0xff) << 56;
     put(memory, gdt, u64::from(TSS_SELECTOR) / 8, low);
     put(memory, gdt, u64::from(TSS_SELECTOR) / 8 + 1, tss >> 32);
 
@@ -126,7 +130,7 @@ fn write_descriptors(memory: &GuestMemory) {
     for (offset, value) in [(4, trap), (36, trap), (44, fault)] {
         memory.write(tss + offset, &value.to_le_bytes()).expect("the TSS lies in guest memory");
     }
-    let no_io_map = u16::try_from(TSS_LEN).expect("a TSS is short");
+    let no_io_map = u16::try_from(TSS_LIMIT + 1).expect("a TSS is short");
     memory.write(tss + 102, &no_io_map.to_le_bytes()).expect("the TSS lies in guest memory");
 
     for vector in 0..VECTORS {
@@ -160,7 +164,7 @@ fn write_page_tables(memory: &GuestMemory) {
     }
     put(memory, IDENTITY_GPA, 0, first_pt | PRESENT_WRITABLE | USER);
     for index in 1..512 {
-        put(memory, first_pt, index, index * PAGE_SIZE | PRESENT_WRITABLE | USER);
+        put(memory, first_pt, index, (index * PAGE_SIZE) | PRESENT_WRITABLE | USER);
     }
     let kernel_top = KERNEL_CR3 + 0x3000;
     write_top(memory, kernel_top, STUBS_KERNEL_GPA);

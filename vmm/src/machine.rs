@@ -98,7 +98,7 @@ impl Machine {
     /// When the host lacks KVM or userfaultfd, or the memory asked for is not possible.
     pub fn new(config: &MachineConfig, jobs: Arc<Jobs>) -> Result<Arc<Self>, MachineError> {
         let bytes = config.memory_bytes;
-        if !(RAM_BYTES_MIN..=RAM_BYTES_MAX).contains(&bytes) || bytes % PAGE_SIZE != 0 {
+        if !(RAM_BYTES_MIN..=RAM_BYTES_MAX).contains(&bytes) || !bytes.is_multiple_of(PAGE_SIZE) {
             return Err(MachineError::MemorySize { bytes, min: "16M", max: "192G" });
         }
         let kvm = open_kvm()?;

@@ -23,7 +23,7 @@ use crate::error::MachineError;
 /// A range of guest memory that does not exist.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("guest address {gpa:#x}, length {len:#x}, is outside guest memory")]
-pub struct BadRange {
+pub(crate) struct BadRange {
     /// First guest-physical address of the range.
     pub gpa: u64,
     /// Bytes of the range.
@@ -32,7 +32,7 @@ pub struct BadRange {
 
 /// The memory of the guest.
 #[derive(Debug)]
-pub struct GuestMemory {
+pub(crate) struct GuestMemory {
     map: GuestMemoryMmap<()>,
     file: File,
     bytes: u64,
@@ -44,7 +44,7 @@ impl GuestMemory {
     ///
     /// # Errors
     /// When the kernel refuses the memfd or the mapping; nothing is left behind.
-    pub fn new(bytes: u64) -> Result<Self, MachineError> {
+    pub(crate) fn new(bytes: u64) -> Result<Self, MachineError> {
         let fail = |why: String| MachineError::Memory { bytes, why };
         let fd = rustix::fs::memfd_create("vmcg-guest", MemfdFlags::CLOEXEC)
             .map_err(|e| fail(e.to_string()))?;
@@ -64,12 +64,12 @@ impl GuestMemory {
     }
 
     /// Bytes of guest memory.
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// Number of frames.
-    pub fn frames(&self) -> u64 {
+    pub(crate) fn frames(&self) -> u64 {
         self.bytes / PAGE_SIZE
     }
 
@@ -77,12 +77,12 @@ impl GuestMemory {
     ///
     /// # Panics
     /// Never: guest memory starts at address 0.
-    pub fn host_base(&self) -> u64 {
+    pub(crate) fn host_base(&self) -> u64 {
         self.map.get_host_address(GuestAddress(0)).expect("guest memory starts at 0") as u64
     }
 
     /// True when the host has a page for `gfn`.
-    pub fn is_backed(&self, gfn: Gfn) -> bool {
+    pub(crate) fn is_backed(&self, gfn: Gfn) -> bool {
         let Ok(index) = usize::try_from(gfn.get()) else { return false };
         self.backed
             .get(index / 64)
@@ -97,7 +97,7 @@ impl GuestMemory {
     }
 
     /// Number of frames the host has a page for.
-    pub fn backed_count(&self) -> u64 {
+    pub(crate) fn backed_count(&self) -> u64 {
         self.backed.iter().map(|word| u64::from(word.load(Ordering::Acquire).count_ones())).sum()
     }
 
@@ -129,7 +129,7 @@ impl GuestMemory {
     ///
     /// # Panics
     /// When the word is outside guest memory; pages of words lie at its start.
-    pub fn word(&self, page_gpa: u64, index: usize) -> u64 {
+    pub(crate) fn word(&self, page_gpa: u64, index: usize) -> u64 {
         self.map
             .load(word_address(page_gpa, index), Ordering::Acquire)
             .expect("pages of words lie within guest memory")
@@ -139,19 +139,19 @@ impl GuestMemory {
     ///
     /// # Panics
     /// When the word is outside guest memory; pages of words lie at its start.
-    pub fn set_word(&self, page_gpa: u64, index: usize, value: u64) {
+    pub(crate) fn set_word(&self, page_gpa: u64, index: usize, value: u64) {
         self.map
             .store(value, word_address(page_gpa, index), Ordering::Release)
             .expect("pages of words lie within guest memory");
     }
 
     /// Reads word `index` of the shared page.
-    pub fn shared(&self, index: usize) -> u64 {
+    pub(crate) fn shared(&self, index: usize) -> u64 {
         self.word(SHARED_GPA, index)
     }
 
     /// Writes word `index` of the shared page.
-    pub fn set_shared(&self, index: usize, value: u64) {
+    pub(crate) fn set_shared(&self, index: usize, value: u64) {
         self.set_word(SHARED_GPA, index, value);
     }
 
@@ -159,7 +159,7 @@ impl GuestMemory {
     ///
     /// # Errors
     /// [`BadRange`] when the range is not all guest memory.
-    pub fn read(&self, gpa: u64, bytes: &mut [u8]) -> Result<(), BadRange> {
+    pub(crate) fn read(&self, gpa: u64, bytes: &mut [u8]) -> Result<(), BadRange> {
         let len = bytes.len() as u64;
         self.map.read_slice(bytes, GuestAddress(gpa)).map_err(|_| BadRange { gpa, len })
     }
@@ -168,7 +168,7 @@ impl GuestMemory {
     ///
     /// # Errors
     /// [`BadRange`] when the range is not all guest memory; part may have been written.
-    pub fn write(&self, gpa: u64, bytes: &[u8]) -> Result<(), BadRange> {
+    pub(crate) fn write(&self, gpa: u64, bytes: &[u8]) -> Result<(), BadRange> {
         let len = bytes.len() as u64;
         self.map.write_slice(bytes, GuestAddress(gpa)).map_err(|_| BadRange { gpa, len })
     }
@@ -177,7 +177,7 @@ impl GuestMemory {
     ///
     /// # Errors
     /// [`BadRange`] when the range is not all guest memory.
-    pub fn slice(&self, gpa: u64, len: u64) -> Result<VolatileSlice<'_>, BadRange> {
+    pub(crate) fn slice(&self, gpa: u64, len: u64) -> Result<VolatileSlice<'_>, BadRange> {
         let bad = BadRange { gpa, len };
         let Ok(count) = usize::try_from(len) else { return Err(bad) };
         self.map.get_slice(GuestAddress(gpa), count).map_err(|_| bad)
@@ -185,7 +185,7 @@ impl GuestMemory {
 
     /// The entry of `gfn` in the guest's frame table at `table_gpa`, or `None` where that part of
     /// the table has never been written. Never faults.
-    pub fn frame_entry(&self, table_gpa: u64, gfn: Gfn) -> Option<FrameEntry> {
+    pub(crate) fn frame_entry(&self, table_gpa: u64, gfn: Gfn) -> Option<FrameEntry> {
         let gpa = table_gpa.checked_add(gfn.get().checked_mul(8)?)?;
         if !self.is_backed(Gfn::new(gpa / PAGE_SIZE)) {
             return None;

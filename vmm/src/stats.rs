@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Why the vCPU left the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// The guest kernel made a call.
     Call,
     /// Another thread kicked the vCPU.
@@ -16,7 +16,7 @@ pub enum Exit {
 }
 
 /// Names of the exits, in the order of [`Exit`].
-pub const EXIT_NAMES: [&str; 3] = ["call", "kick", "irq_window"];
+pub(crate) const EXIT_NAMES: [&str; 3] = ["call", "kick", "irq_window"];
 
 /// Programs whose unknown system calls are counted one by one; more are counted together.
 const UNKNOWN_MAX: usize = 256;

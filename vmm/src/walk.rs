@@ -123,7 +123,7 @@ mod tests {
     }
 
     fn put(memory: &GuestMemory, table: u64, index: usize, target: u64, flags: u64) {
-        memory.set_word(table * PAGE_SIZE, index, target * PAGE_SIZE | flags);
+        memory.set_word(table * PAGE_SIZE, index, (target * PAGE_SIZE) | flags);
     }
 
     fn leaves(memory: &GuestMemory, from: u64, max: u64) -> (Vec<Leaf>, Option<Gva>) {
