@@ -1,0 +1,38 @@
+# vmcg. `make help` lists what can be done.
+
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+CARGO ?= cargo
+SCALE ?= 1
+KERNEL = --package vmcg-kernel --target x86_64-unknown-none --release
+HOST = --workspace --exclude vmcg-kernel
+VMCG = $(or $(CARGO_TARGET_DIR),target)/release/vmcg
+
+.PHONY: help setup build check test bench demo clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
+
+setup: ## Install what is missing (the other targets do it themselves)
+	@tests/setup.sh
+
+build: setup ## Build the one file that is vmcg: target/release/vmcg
+	$(CARGO) build --release --package vmm
+
+check: setup ## Formatting, lints for host and guest kernel, documentation
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy $(HOST) --all-targets -- -D warnings
+	$(CARGO) clippy $(KERNEL) -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc $(HOST) --no-deps --quiet
+	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc $(KERNEL) --no-deps --quiet
+
+test: setup ## All tests, end-to-end ones under /dev/kvm included (NO_KVM=1 leaves those out and says so)
+	$(CARGO) test
+
+bench: build ## Measure; prints a table and writes target/bench.json
+	$(CARGO) run --release --quiet --package vmcg-tests --bin bench
+
+demo: build ## The case study of 2008 at 1/8 scale (SCALE=8: full size)
+	@VMCG=$(VMCG) tests/demo.sh $(SCALE)
+
+clean: ## Remove everything that was built
+	$(CARGO) clean

@@ -1,0 +1,139 @@
+#!/usr/bin/env bash
+# demo.sh [SCALE]: the case study that came with the 2008 patch "move usage at task move", on a running guest.
+#
+# Group A (limit 128M) has a task that uses 100M, group B (limit 128M) has 62M in use. Moving the task
+# to B cannot work, and must change nothing. When B's program has ended, the same move takes 100M along.
+# SCALE multiplies every size; 8 is the original.
+set -euo pipefail
+
+scale=${1:-1}
+vmcg=$(realpath "${VMCG:-target/release/vmcg}")
+work=$(mktemp -d /tmp/vmcg-demo.XXXXXX)
+mount=$work/cg
+export XDG_RUNTIME_DIR=$work/run
+mkdir "$mount" "$XDG_RUNTIME_DIR"
+programs=$(cd "$(dirname "$0")/../guest/programs" && pwd)
+is_up=
+
+clean_up() {
+    [ -z "$is_up" ] || "$vmcg" down >/dev/null 2>&1 || true
+    rm -rf "$work"
+}
+trap clean_up EXIT
+
+fail() {
+    echo "demo: $*" >&2
+    exit 1
+}
+
+title() {
+    printf '\n# %s\n' "$*"
+}
+
+# Prints a command as typed, and runs it.
+show() {
+    echo "\$ $*"
+    eval "$*" || fail "that failed"
+}
+
+# Prints a command that must be refused with the given words, and what it answered.
+show_refused() { # WORDS COMMAND
+    local words=$1 answer
+    shift
+    echo "\$ $*"
+    if answer=$(eval "$*" 2>&1); then fail "that should have been refused"; fi
+    echo "${answer##*: }"
+    case $answer in *"$words"*) ;; *) fail "expected '$words'" ;; esac
+}
+
+number() { # FILE
+    cat "$mount/$1"
+}
+
+wait_for_line() { # FILE WORDS
+    local tries=0
+    until grep -qs "$2" "$1"; do
+        tries=$((tries + 1))
+        [ $tries -lt 1200 ] || fail "$1 never said '$2'"
+        sleep 0.1
+    done
+}
+
+wait_for_empty() { # GROUP
+    local tries=0
+    until [ -z "$(cat "$mount/$1/tasks")" ] && [ "$(number "$1/memory.usage_in_bytes")" = 0 ]; do
+        tries=$((tries + 1))
+        [ $tries -lt 600 ] || fail "group $1 is not empty: $(number "$1/memory.usage_in_bytes")"
+        sleep 0.1
+    done
+}
+
+[ -e /dev/kvm ] || fail "/dev/kvm is missing: vmcg needs a Linux host with KVM"
+
+limit=$((128 * scale))M
+task=$((100 * scale))M
+resident=$((62 * scale))M
+glutton=$((200 * scale))M
+memory=$((512 * scale))M
+cd "$work"
+vmcg() { "$vmcg" "$@"; }
+
+title "a program as any other, linked statically on the host"
+gcc -static -O2 -D_GNU_SOURCE "$programs/hog.c" -o hog
+echo "\$ gcc -static -O2 -D_GNU_SOURCE hog.c -o hog"
+
+title "a machine with $memory, and its control files on the host"
+is_up=1
+show "vmcg up --memory $memory --mount $mount --detach"
+show "mkdir $mount/A $mount/B"
+show "echo $limit > $mount/A/memory.limit_in_bytes"
+show "echo $limit > $mount/B/memory.limit_in_bytes"
+
+title "in A a task that uses $task, in B a resident that uses $resident"
+echo "\$ vmcg exec --cgroup A -- ./hog $task &"
+"$vmcg" exec --cgroup A -- ./hog "$task" >a.out &
+echo "\$ vmcg exec --cgroup B -- ./hog $resident &"
+"$vmcg" exec --cgroup B -- ./hog "$resident" >b.out &
+resident_job=$!
+wait_for_line a.out holding
+wait_for_line b.out holding
+show "cat $mount/A/memory.usage_in_bytes $mount/B/memory.usage_in_bytes"
+show "vmcg ps"
+tid=$(cat "$mount/A/tasks")
+before=$(number A/memory.usage_in_bytes)/$(number B/memory.usage_in_bytes)
+
+title "B has no room for the task: the move is refused, and every number is what it was"
+show_refused "Cannot allocate memory" "bash -c 'echo $tid > $mount/B/tasks'"
+show "cat $mount/A/memory.usage_in_bytes $mount/B/memory.usage_in_bytes"
+show "cat $mount/A/tasks"
+[ "$before" = "$(number A/memory.usage_in_bytes)/$(number B/memory.usage_in_bytes)" ] || fail "a counter changed"
+[ "$tid" = "$(cat "$mount/A/tasks")" ] || fail "the task moved"
+
+title "the resident of B ends"
+show "kill $resident_job"
+wait "$resident_job" || fail "the resident did not end well"
+wait_for_empty B
+show "cat $mount/B/memory.usage_in_bytes"
+
+title "the same move: the guest is paused, its page tables are scanned, the charges follow"
+moved=$(awk '$1 == "rss" { print $2 }' "$mount/A/memory.stat")
+show "echo $tid > $mount/B/tasks"
+show "cat $mount/A/memory.usage_in_bytes $mount/B/memory.usage_in_bytes"
+show "cat $mount/B/tasks"
+[ "$(number B/memory.usage_in_bytes)" = "$moved" ] || fail "B should hold the task's $moved bytes"
+[ "$(cat "$mount/B/tasks")" = "$tid" ] || fail "the task is not in B"
+
+title "over the limit: the program is killed, and only that one"
+echo "\$ vmcg exec --cgroup A -- ./hog $glutton; echo \$?"
+status=0
+vmcg exec --cgroup A -- ./hog "$glutton" || status=$?
+echo $status
+[ $status = 137 ] || fail "expected 137"
+show "cat $mount/A/memory.failcnt $mount/B/memory.failcnt"
+show "cat $mount/B/tasks"
+
+title "every invariant holds"
+show "vmcg check"
+show "vmcg ps"
+show "vmcg down"
+is_up=
