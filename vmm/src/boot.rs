@@ -85,12 +85,17 @@ pub(crate) const DESCRIPTORS: Descriptors = Descriptors {
     tss: (DESCRIPTORS_GVA + TSS, TSS_LIMIT),
 };
 
-/// Loads the kernel and writes tables and the boot page.
+/// Loads the kernel (`image`, or the one in the binary) and writes tables and the boot page.
 ///
 /// # Errors
 /// When the embedded image is not the ELF it should be or does not fit into guest memory.
-pub(crate) fn lay_out(memory: &GuestMemory, facts: &BootFacts) -> Result<BootLayout, MachineError> {
-    let loaded = Elf::load(memory.map(), None, &mut Cursor::new(KERNEL_IMAGE), None)
+pub(crate) fn lay_out(
+    memory: &GuestMemory,
+    image: Option<&[u8]>,
+    facts: &BootFacts,
+) -> Result<BootLayout, MachineError> {
+    let image = image.unwrap_or(KERNEL_IMAGE);
+    let loaded = Elf::load(memory.map(), None, &mut Cursor::new(image), None)
         .map_err(|why| MachineError::KernelImage { why: why.to_string() })?;
     let entry = loaded.kernel_load.raw_value();
     let frame_table_gpa = loaded.kernel_end.next_multiple_of(PAGE_SIZE);

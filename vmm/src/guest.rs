@@ -18,7 +18,17 @@ pub(crate) struct RealGuest<'a> {
 impl<'a> RealGuest<'a> {
     /// A view with a fresh budget for page-table walks.
     pub(crate) fn new(machine: &'a Machine, tasks: &'a Tasks) -> Self {
-        Self { machine, tasks, budget: Budget::new(machine.memory.frames()) }
+        Self::with_budget(machine, tasks, Budget::new(machine.memory.frames()))
+    }
+
+    /// A view that goes on with the budget an earlier one left.
+    pub(crate) fn with_budget(machine: &'a Machine, tasks: &'a Tasks, budget: Budget) -> Self {
+        Self { machine, tasks, budget }
+    }
+
+    /// What is left of the budget.
+    pub(crate) fn budget(&self) -> Budget {
+        self.budget
     }
 
     fn root(&self, tid: Tid) -> Option<Gfn> {

@@ -13,6 +13,7 @@ mod interrupt;
 pub mod jobs;
 pub mod machine;
 mod memory;
+pub mod moves;
 pub mod report;
 pub mod runtime;
 pub mod share;

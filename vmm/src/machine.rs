@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use kvm_bindings::kvm_userspace_memory_region;
 use kvm_ioctls::{Cap, Kvm, VmFd};
-use memcg::{Config, Gfn, GroupId, Memcg, Move, MoveError, MoveReport, Progress, Scope, Tid};
+use memcg::{Config, Gfn, Memcg};
 use vmcg_abi::event::{Event, EventKind};
 use vmcg_abi::layout::{FREE_RING_GPA, FREE_RING_SLOTS, PAGE_SIZE, RAM_BYTES_MIN, SHARED_GPA};
 use vmcg_abi::page::shared;
@@ -17,9 +17,9 @@ use vmcg_abi::page::shared;
 use crate::boot::{self, BootFacts};
 use crate::error::MachineError;
 use crate::gate::{Gate, Paused, kick_signal};
-use crate::guest::RealGuest;
 use crate::jobs::Jobs;
 use crate::memory::GuestMemory;
+use crate::moves::MoveLog;
 use crate::share::Share;
 use crate::stats::{Stats, UnknownCalls};
 use crate::tasks::Tasks;
@@ -44,6 +44,8 @@ pub struct MachineConfig {
     pub accounting: Config,
     /// False only to measure what accounting costs: faults are answered and nothing is charged.
     pub account: bool,
+    /// Another guest kernel to boot than the one in the binary, for work on the kernel.
+    pub kernel_image: Option<Vec<u8>>,
 }
 
 /// What the accounting lock protects.
@@ -55,6 +57,8 @@ pub(crate) struct Accounting {
     pub(crate) tasks: Tasks,
     /// System calls the guest does not have.
     pub(crate) unknown_calls: UnknownCalls,
+    /// What recent moves did.
+    pub(crate) moves: MoveLog,
 }
 
 /// What kind of KVM the host has.
@@ -83,6 +87,7 @@ pub struct Machine {
     first_free: AtomicU64,
     start: Instant,
     huge_frames: u64,
+    kernel_image: Option<Vec<u8>>,
 }
 
 impl std::fmt::Debug for Machine {
@@ -116,8 +121,12 @@ impl Machine {
         let frames = memory.frames();
         let memcg = Memcg::new(Config { frames, ..config.accounting })
             .map_err(|why| MachineError::Accounting { why })?;
-        let accounting =
-            Accounting { memcg, tasks: Tasks::new(), unknown_calls: UnknownCalls::default() };
+        let accounting = Accounting {
+            memcg,
+            tasks: Tasks::new(),
+            unknown_calls: UnknownCalls::default(),
+            moves: MoveLog::default(),
+        };
         Ok(Arc::new(Self {
             kvm,
             vm,
@@ -132,6 +141,7 @@ impl Machine {
             first_free: AtomicU64::new(u64::MAX),
             start: Instant::now(),
             huge_frames: config.huge_frames,
+            kernel_image: config.kernel_image.clone(),
         }))
     }
 
@@ -173,7 +183,7 @@ impl Machine {
             direct_syscall: self.host_kind() != HostKind::Software,
             random: [half(0), half(8)],
         };
-        let layout = boot::lay_out(&self.memory, &facts)?;
+        let layout = boot::lay_out(&self.memory, self.kernel_image.as_deref(), &facts)?;
         self.frame_table.store(layout.frame_table_gpa, Ordering::Release);
         self.first_free.store(layout.first_free_gfn, Ordering::Release);
         vcpu::set_up(&self.kvm, &cpu, layout.entry)?;
@@ -210,26 +220,6 @@ impl Machine {
         let mut accounting = self.lock();
         self.drain_free(&mut accounting);
         f(&mut accounting.memcg);
-    }
-
-    /// Moves a task, or a whole process, into group `dest`; the guest stands still meanwhile.
-    ///
-    /// # Errors
-    /// The accounting's; nothing has changed then.
-    pub fn move_task(&self, id: Tid, dest: GroupId, scope: Scope) -> Result<MoveReport, MoveError> {
-        let _paused = self.pause();
-        let mut accounting = self.lock();
-        self.drain_free(&mut accounting);
-        let Accounting { memcg, tasks, .. } = &mut *accounting;
-        let mut work = Move::begin(memcg, id, dest, scope)?;
-        let mut guest = RealGuest::new(self, tasks);
-        loop {
-            match work.step(memcg, &mut guest, u64::MAX) {
-                Ok(Progress::More) => {}
-                Ok(Progress::Done(report)) => return Ok(report),
-                Err(why) => return Err(why),
-            }
-        }
     }
 
     /// The guest stands still while the result lives. Caller holds no lock.

@@ -1,0 +1,162 @@
+//! Moving a task: the guest stands still for a chunk of pages at a time and runs between chunks.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use memcg::{GroupId, Move, MoveError, MoveReport, Progress, Scope, Tid};
+use serde::{Deserialize, Serialize};
+
+use crate::guest::RealGuest;
+use crate::machine::{Accounting, Machine};
+use crate::walk::Budget;
+
+/// Pages looked at while the guest stands still: at 100 ns a page, the slowest seen, less than a
+/// millisecond.
+const CHUNK_PAGES: u64 = 8192;
+/// Moves remembered.
+const RECORDS_MAX: usize = 64;
+
+/// What a move did, for `vmcg ps --moves`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveRecord {
+    /// The task that was named.
+    pub tid: u32,
+    /// Group it was in.
+    pub from: String,
+    /// Group it was to go to.
+    pub to: String,
+    /// Policy of the destination.
+    pub policy: String,
+    /// `moved`, or why it did not.
+    pub outcome: String,
+    /// Pages that moved.
+    pub moved: u64,
+    /// Pages passed by: shared, owned by a third group, of a kind that does not move, not backed.
+    pub skipped: [u64; 4],
+    /// Pages that found no room.
+    pub failed: u64,
+    /// How long the guest stood still, in all, in microseconds.
+    pub paused_us: u64,
+    /// The longest of these pauses, in microseconds.
+    pub longest_pause_us: u64,
+}
+
+/// The last moves, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct MoveLog(VecDeque<MoveRecord>);
+
+impl MoveLog {
+    fn add(&mut self, record: MoveRecord) {
+        if self.0.len() == RECORDS_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back(record);
+    }
+
+    /// The records, oldest first.
+    pub(crate) fn list(&self) -> Vec<MoveRecord> {
+        self.0.iter().cloned().collect()
+    }
+}
+
+/// A move under way, and what it has cost so far.
+struct Course {
+    work: Option<Move>,
+    budget: Budget,
+    paused: Duration,
+    longest: Duration,
+}
+
+impl Machine {
+    /// Moves a task, or a whole process, into group `dest`. The guest stands still for a chunk at
+    /// a time. Gives up when `is_interrupted` says so between two chunks.
+    ///
+    /// # Errors
+    /// The accounting's; nothing has changed then. [`MoveError::Busy`] after an interruption.
+    pub fn move_task(
+        &self,
+        id: Tid,
+        dest: GroupId,
+        scope: Scope,
+        is_interrupted: &dyn Fn() -> bool,
+    ) -> Result<MoveReport, MoveError> {
+        let mut course = Course {
+            work: None,
+            budget: Budget::new(self.memory.frames()),
+            paused: Duration::ZERO,
+            longest: Duration::ZERO,
+        };
+        let (from, to, policy) = {
+            let accounting = self.lock();
+            let memcg = &accounting.memcg;
+            let path = |group| memcg.path(group).unwrap_or_default();
+            let from = memcg.task_group(id).map(path).unwrap_or_default();
+            let policy = memcg.settings(dest).map_or("", |settings| settings.recharge.name());
+            (from, path(dest), policy)
+        };
+        let outcome = loop {
+            match self.chunk(&mut course, (id, dest, scope)) {
+                Ok(Progress::More) if is_interrupted() => {
+                    if let Some(work) = course.work.take() {
+                        work.abort(&mut self.lock().memcg);
+                    }
+                    break Err(MoveError::Busy);
+                }
+                Ok(Progress::More) => {}
+                Ok(Progress::Done(report)) => break Ok(report),
+                Err(why) => break Err(why),
+            }
+        };
+        let report = outcome.unwrap_or_default();
+        let skipped = report.skipped;
+        self.lock().moves.add(MoveRecord {
+            tid: id.get(),
+            from,
+            to,
+            policy: policy.to_owned(),
+            outcome: outcome.map_or_else(|why| why.to_string(), |_| "moved".to_owned()),
+            moved: report.moved.get(),
+            skipped: [skipped.shared, skipped.foreign_owner, skipped.kind, skipped.not_backed]
+                .map(memcg::Pages::get),
+            failed: report.failed.get(),
+            paused_us: microseconds(course.paused),
+            longest_pause_us: microseconds(course.longest),
+        });
+        outcome
+    }
+
+    /// The last moves, oldest first.
+    pub fn moves(&self) -> Vec<MoveRecord> {
+        self.lock().moves.list()
+    }
+
+    /// One chunk: pause, step, resume.
+    fn chunk(
+        &self,
+        course: &mut Course,
+        (id, dest, scope): (Tid, GroupId, Scope),
+    ) -> Result<Progress, MoveError> {
+        let paused = self.pause();
+        let since = Instant::now();
+        let mut accounting = self.lock();
+        self.drain_free(&mut accounting);
+        let Accounting { memcg, tasks, .. } = &mut *accounting;
+        let mut work = match course.work.take() {
+            Some(work) => work,
+            None => Move::begin(memcg, id, dest, scope)?,
+        };
+        let mut guest = RealGuest::with_budget(self, tasks, course.budget);
+        let progress = work.step(memcg, &mut guest, CHUNK_PAGES);
+        course.budget = guest.budget();
+        course.work = Some(work);
+        drop(accounting);
+        drop(paused);
+        course.paused += since.elapsed();
+        course.longest = course.longest.max(since.elapsed());
+        progress
+    }
+}
+
+fn microseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
