@@ -39,7 +39,7 @@ impl Resource {
     /// Number of counters in a group.
     pub(crate) const COUNT: usize = 10;
 
-    /// Every resource, in the order of [`Resource::index`].
+    /// Every resource, in the order in which a group keeps them.
     pub const ALL: [Self; Self::COUNT] = [
         Self::Memory,
         Self::Memsw,

@@ -1,0 +1,9 @@
+//! Tests of whole machines: moves, refusals, and random runs against a naive model.
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod defects;
+mod machine;
+mod model;
+mod moves;
+mod policies;

@@ -1,0 +1,247 @@
+//! What each policy promises.
+
+use memcg::{Config, Hierarchy, Kind, MoveError, Offline, Pages, Policy, Progress, Resource};
+
+use crate::machine::Machine;
+
+#[test]
+fn with_none_a_task_moves_alone() {
+    let mut m = Machine::new(64, Policy::None);
+    let (a, b) = (m.group("a", 64), m.group("b", 4));
+    let tid = m.process(2, a, 10);
+    m.migrate(tid, b).unwrap();
+    assert_eq!((m.usage(a), m.usage(b)), (10, 0));
+    m.fault(tid, 50, Kind::Anon).unwrap();
+    assert_eq!(m.owner(tid, 50), Some(b));
+}
+
+#[test]
+fn moving_a_task_takes_its_anon_pages_along() {
+    let policies = [Policy::Rollback, Policy::Reserve, Policy::Precharge, Policy::Half];
+    for policy in policies {
+        let mut m = Machine::new(128, policy);
+        let (a, b) = (m.group("a", 64), m.group("b", 64));
+        let tid = m.process(2, a, 50);
+        let report = m.migrate(tid, b).unwrap();
+        assert_eq!((report.moved.get(), report.failed.get()), (50, 0), "{policy:?}");
+        assert_eq!((m.usage(a), m.usage(b)), (0, 50));
+        assert_eq!(m.memcg.stat(b).unwrap().local.rss, Pages::new(50));
+        assert_eq!(m.memcg.stat(a).unwrap().local.rss, Pages::ZERO);
+        assert_eq!(m.memcg.tasks(b).unwrap(), [tid]);
+        assert_eq!(m.memcg.check(), []);
+        m.exit(tid);
+        assert_eq!((m.usage(b), m.usage(m.memcg.root())), (0, 0));
+    }
+}
+
+#[test]
+fn a_common_ancestor_is_charged_twice_by_precharge_only() {
+    for (policy, peak) in [(Policy::Rollback, 10), (Policy::Reserve, 10), (Policy::Precharge, 20)] {
+        let mut m = Machine::new(64, policy);
+        let top = m.group("top", 64);
+        let a = m.memcg.create(top, "a").unwrap();
+        let b = m.memcg.create(top, "b").unwrap();
+        let tid = m.process(2, a, 10);
+        m.migrate(tid, b).unwrap();
+        let counter = m.memcg.counter(top, Resource::Memory).unwrap();
+        assert_eq!((counter.usage().get(), counter.watermark().get()), (10, peak), "{policy:?}");
+        assert_eq!(m.memcg.check(), []);
+    }
+}
+
+#[test]
+fn a_full_common_ancestor_stops_precharge_and_nobody_else() {
+    for policy in [Policy::Rollback, Policy::Reserve, Policy::Half, Policy::Precharge] {
+        let mut m = Machine::new(64, policy);
+        let top = m.group("top", 10);
+        let a = m.memcg.create(top, "a").unwrap();
+        let b = m.memcg.create(top, "b").unwrap();
+        let tid = m.process(2, a, 10);
+        let moved = m.migrate(tid, b);
+        assert_eq!(moved.is_err(), policy == Policy::Precharge, "{policy:?}");
+        assert_eq!(m.memcg.check(), []);
+    }
+}
+
+#[test]
+fn pages_move_between_parent_and_child_both_ways() {
+    let mut m = Machine::new(64, Policy::Rollback);
+    let a = m.group("a", 10);
+    let b = m.memcg.create(a, "b").unwrap();
+    let tid = m.process(2, a, 10);
+    m.migrate(tid, b).unwrap();
+    assert_eq!((m.usage(a), m.usage(b)), (10, 10));
+    assert_eq!(m.memcg.check(), []);
+    m.migrate(tid, a).unwrap();
+    assert_eq!((m.usage(a), m.usage(b)), (10, 0));
+    assert_eq!(m.memcg.check(), []);
+}
+
+#[test]
+fn precharge_stops_silently_when_pages_appear_that_do_not_fit() {
+    let mut m = Machine::new(64, Policy::Precharge);
+    let (a, b) = (m.group("a", 64), m.group("b", 10));
+    let tid = m.process(2, a, 10);
+    let mut one = m.begin(tid, b).unwrap();
+    m.step(&mut one, 5).unwrap();
+    // Behind the cursor of the count, so that the reservation does not know it.
+    m.unmap(tid, 0);
+    m.fault(tid, 0, Kind::Anon).unwrap();
+    m.fault(tid, 100, Kind::Anon).unwrap();
+    m.unmap(tid, 100);
+    m.step(&mut one, 5).unwrap();
+    m.cache(a, 1).unwrap();
+    let report = m.finish(one).unwrap();
+    assert_eq!(report.moved.get(), 10);
+    assert_eq!(m.memcg.task_group(tid), Some(b));
+    assert_eq!(m.memcg.check(), []);
+}
+
+#[test]
+fn precharge_takes_mapped_file_pages_along_when_the_mask_says_so() {
+    for (mask, moved) in [(0, 0), (1, 10), (2, 5), (3, 15)] {
+        let mut m = Machine::new(64, Policy::Precharge);
+        let (a, b) = (m.group("a", 64), m.group("b", 64));
+        m.memcg.set_move_charge(b, mask).unwrap();
+        let tid = m.process(2, a, 10);
+        for page in 20..25 {
+            m.fault(tid, page, Kind::Shmem).unwrap();
+        }
+        let report = m.migrate(tid, b).unwrap();
+        assert_eq!((report.moved.get(), m.usage(b)), (moved, moved), "mask {mask}");
+        assert_eq!(m.memcg.check(), []);
+    }
+}
+
+#[test]
+fn half_moves_what_fits_and_shows_the_rest_as_foreign() {
+    let mut m = Machine::new(64, Policy::Half);
+    let (a, b) = (m.group("a", 64), m.group("b", 6));
+    let tid = m.process(2, a, 10);
+    let report = m.migrate(tid, b).unwrap();
+    assert_eq!((report.moved.get(), report.failed.get()), (6, 4));
+    assert_eq!((m.usage(a), m.usage(b)), (4, 6));
+    assert_eq!(m.memcg.stat(a).unwrap().local.foreign, Pages::new(4));
+    m.unmap(tid, 9);
+    assert_eq!(m.memcg.stat(a).unwrap().local.foreign, Pages::new(3));
+    m.migrate(tid, a).unwrap();
+    assert_eq!(m.memcg.stat(a).unwrap().local.foreign, Pages::ZERO);
+    assert_eq!((m.usage(a), m.usage(b)), (9, 0));
+    assert_eq!(m.memcg.check(), []);
+}
+
+#[test]
+fn lazy_attaches_at_once_and_settles_later() {
+    let mut m = Machine::new(64, Policy::Lazy);
+    let (a, b) = (m.group("a", 64), m.group("b", 64));
+    let tid = m.process(2, a, 10);
+    assert_eq!(m.migrate(tid, b).unwrap().moved, Pages::ZERO);
+    assert_eq!((m.memcg.task_group(tid), m.usage(a)), (Some(b), 10));
+    assert_eq!(m.memcg.stat(a).unwrap().local.lazy_pending, Pages::new(10));
+    let settled = m.memcg.settle(&mut m.guest, 4);
+    assert_eq!((settled.get(), m.usage(a), m.usage(b)), (4, 6, 4));
+    assert_eq!(m.memcg.stat(a).unwrap().local.lazy_pending, Pages::new(6));
+    while !m.memcg.settle(&mut m.guest, 4).is_zero() {}
+    assert_eq!((m.usage(a), m.usage(b)), (0, 10));
+    assert_eq!(m.memcg.stat(a).unwrap().total.lazy_pending, Pages::ZERO);
+    assert_eq!(m.memcg.check(), []);
+}
+
+#[test]
+fn lazy_pages_without_room_wait_until_there_is_some() {
+    let mut m = Machine::new(64, Policy::Lazy);
+    let (a, b) = (m.group("a", 64), m.group("b", 6));
+    let tid = m.process(2, a, 10);
+    m.migrate(tid, b).unwrap();
+    assert_eq!(m.memcg.settle(&mut m.guest, 100).get(), 6);
+    assert!(m.memcg.settle(&mut m.guest, 100).is_zero());
+    m.memcg.set_limit(b, Resource::Memory, Pages::new(10)).unwrap();
+    assert_eq!(m.memcg.settle(&mut m.guest, 100).get(), 4);
+    assert_eq!((m.usage(a), m.usage(b)), (0, 10));
+}
+
+#[test]
+fn lazy_debts_end_with_the_task_with_the_group_and_on_return() {
+    let mut m = Machine::new(64, Policy::Lazy);
+    let (a, b) = (m.group("a", 64), m.group("b", 64));
+    let (one, two) = (m.process(2, a, 4), m.process(3, a, 4));
+    m.migrate(one, b).unwrap();
+    m.migrate(two, b).unwrap();
+    m.exit(one);
+    assert_eq!(m.memcg.stat(a).unwrap().local.lazy_pending, Pages::new(4));
+    m.migrate(two, a).unwrap();
+    while m.memcg.stat(a).unwrap().local.lazy_pending.get() > 0 {
+        assert!(m.memcg.settle(&mut m.guest, 100).is_zero());
+    }
+    m.migrate(two, b).unwrap();
+    m.memcg.remove(a).unwrap();
+    assert!(m.memcg.settle(&mut m.guest, 100).is_zero());
+    assert_eq!(m.owner(two, 0), Some(m.memcg.root()));
+    assert_eq!(m.memcg.check(), []);
+}
+
+#[test]
+fn moving_into_the_same_group_is_a_success_that_does_nothing() {
+    for policy in Policy::all() {
+        let mut m = Machine::new(64, policy);
+        let a = m.group("a", 10);
+        let tid = m.process(2, a, 10);
+        assert_eq!(m.migrate(tid, a).unwrap(), memcg::MoveReport::default());
+        assert_eq!((m.usage(a), m.memcg.check()), (10, vec![]));
+    }
+}
+
+#[test]
+fn moves_between_walled_groups_touch_just_the_two() {
+    let mut m = Machine::with(Config {
+        frames: 64,
+        hierarchy: Hierarchy::Wall,
+        recharge: Policy::Rollback,
+        offline: Offline::Reparent,
+        abi: memcg::Abi::Classic,
+    });
+    let (a, b) = (m.group("a", 20), m.group("b", 10));
+    let tid = m.process(2, a, 10);
+    m.migrate(tid, b).unwrap();
+    assert_eq!((m.usage(a), m.usage(b), m.usage(m.memcg.root())), (0, 10, 30));
+    m.fault(tid, 50, Kind::Anon).unwrap_err();
+    m.migrate(tid, a).unwrap();
+    m.fault(tid, 50, Kind::Anon).unwrap();
+    assert_eq!(m.migrate(tid, b), Err(MoveError::NoMemory));
+    assert_eq!((m.usage(a), m.usage(b)), (11, 0));
+    assert_eq!(m.memcg.check(), []);
+}
+
+#[test]
+fn a_swapped_page_stays_where_it_is() {
+    let mut m = Machine::new(64, Policy::Rollback);
+    let (a, b) = (m.group("a", 20), m.group("b", 20));
+    let tid = m.process(2, a, 10);
+    let (_, gfn, ..) = m.pages(tid)[3];
+    assert!(m.memcg.swap_out(gfn));
+    let report = m.migrate(tid, b).unwrap();
+    assert_eq!((report.moved.get(), report.skipped.not_backed.get()), (9, 1));
+    assert_eq!((m.usage(a), m.usage(b)), (0, 9));
+    assert_eq!(m.memcg.counter(a, Resource::Memsw).unwrap().usage(), Pages::ONE);
+    assert_eq!(m.memcg.check(), []);
+}
+
+#[test]
+fn pages_swapped_out_half_way_come_back_with_the_rest() {
+    let mut m = Machine::new(64, Policy::Rollback);
+    let (a, b) = (m.group("a", 20), m.group("b", 20));
+    let tid = m.process(2, a, 10);
+    let mut one = m.begin(tid, b).unwrap();
+    for _ in 0..3 {
+        assert_eq!(m.step(&mut one, 5), Ok(Progress::More));
+    }
+    let (_, gfn, ..) = m.pages(tid)[0];
+    assert!(m.memcg.swap_out(gfn));
+    assert_eq!(m.memcg.check(), []);
+    one.abort(&mut m.memcg);
+    assert_eq!((m.usage(a), m.usage(b)), (9, 0));
+    assert_eq!(m.memcg.counter(a, Resource::Memsw).unwrap().usage().get(), 10);
+    assert_eq!(m.memcg.check(), []);
+    m.memcg.swap_in(gfn).unwrap();
+    assert_eq!(m.usage(a), 10);
+}
