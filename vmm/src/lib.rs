@@ -5,10 +5,12 @@
 
 mod boot;
 mod calls;
+pub mod control;
 pub mod error;
 mod fault;
 mod gate;
 mod guest;
+pub mod host;
 mod interrupt;
 pub mod jobs;
 pub mod machine;
