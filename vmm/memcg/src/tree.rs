@@ -10,8 +10,9 @@ use crate::settings::Settings;
 use crate::stat::{Events, Gauges};
 use crate::{Counter, Error, GroupId, Hierarchy, Memcg, Pages, Resource};
 
-/// Longest name of a directory, in bytes.
-const NAME_MAX: usize = 255;
+/// Longest name of a directory, in bytes: any that fits into a path. cgroup v1 does not stop at the
+/// usual 255 either.
+const NAME_MAX: usize = 4095;
 
 impl Memcg {
     /// Returns the root group, which is always there and has no limits to set.
