@@ -1,0 +1,161 @@
+//! What the accounting costs: a fault, a move, and the memory of many groups and tasks.
+#![forbid(unsafe_code)]
+
+use divan::counter::ItemsCount;
+use divan::{AllocProfiler, Bencher, black_box};
+use memcg::{
+    Abi, Config, Gfn, GroupId, Guest, Gva, Hierarchy, Kind, Memcg, Move, Offline, Pages, Payer,
+    Policy, Progress, ScanError, ScannedPage, Scope, Tid,
+};
+
+#[global_allocator]
+static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
+
+/// Pages of the task that moves: 64 GiB.
+const MOVED: u64 = 16_700_000;
+
+fn main() {
+    divan::main();
+}
+
+fn machine(frames: u64, recharge: Policy) -> Memcg {
+    let (hierarchy, offline, abi) = (Hierarchy::Share, Offline::Reparent, Abi::Classic);
+    Memcg::new(Config { frames, hierarchy, recharge, offline, abi })
+        .expect("configuration is valid")
+}
+
+/// Makes a chain of groups; returns the lowest.
+fn nested(m: &mut Memcg, depth: u64) -> GroupId {
+    (0..depth).fold(m.root(), |parent, _| m.create(parent, "g").expect("name is free"))
+}
+
+/// Charging a frame to a task's group and uncharging it.
+#[divan::bench(args = [1, 5, 50])]
+fn charge_and_uncharge(bencher: Bencher<'_, '_>, depth: u64) {
+    let mut m = machine(1 << 16, Policy::None);
+    let group = nested(&mut m, depth);
+    let tid = Tid::new(2);
+    m.task_new(tid, tid, group).expect("id is free");
+    let mut next = 0;
+    bencher.bench_local(|| {
+        next = (next + 7919) & 0xffff;
+        let gfn = Gfn::new(next);
+        m.try_charge(Payer::Task(tid), gfn, Kind::Anon).expect("nothing limits it");
+        black_box(m.uncharge(gfn));
+    });
+}
+
+/// Being refused by the topmost limit.
+#[divan::bench(args = [1, 5, 50])]
+fn refused_charge(bencher: Bencher<'_, '_>, depth: u64) {
+    let mut m = machine(16, Policy::None);
+    let group = nested(&mut m, depth);
+    let top = m.lookup(m.root(), "g").expect("it was made");
+    m.set_limit(top, memcg::Resource::Memory, Pages::ZERO).expect("nothing is charged");
+    bencher.bench_local(|| m.try_charge(Payer::Group(group), Gfn::new(3), Kind::Anon));
+}
+
+/// A task whose pages are one run of frames.
+struct Dense {
+    pages: u64,
+}
+
+impl Guest for Dense {
+    fn scan(
+        &mut self,
+        _tid: Tid,
+        from: Gva,
+        pages_max: u64,
+        visit: &mut dyn FnMut(ScannedPage),
+    ) -> Result<Option<Gva>, ScanError> {
+        let end = self.pages.min(from.get() + pages_max);
+        for page in from.get()..end {
+            let (gva, gfn) = (Gva::new(page), Gfn::new(page));
+            visit(ScannedPage { gva, gfn, kind: Kind::Anon, mapcount: 1 });
+        }
+        Ok((end < self.pages).then_some(Gva::new(end)))
+    }
+
+    fn resident(&mut self, _tid: Tid) -> Pages {
+        Pages::new(self.pages)
+    }
+
+    fn kill(&mut self, _tid: Tid) {}
+}
+
+/// A task with `MOVED` pages between two groups, 16384 pages a step; items are pages.
+#[divan::bench(args = ["rollback", "reserve", "precharge", "half"], sample_count = 5, sample_size = 1)]
+fn move_a_big_task(bencher: Bencher<'_, '_>, policy: &str) {
+    let policy = Policy::from_name(policy).expect("policy is in the table");
+    let mut m = machine(MOVED, policy);
+    let mut groups = ["a", "b"].map(|name| m.create(m.root(), name).expect("name is free"));
+    let tid = Tid::new(2);
+    m.task_new(tid, tid, groups[0]).expect("id is free");
+    for page in 0..MOVED {
+        m.try_charge(Payer::Task(tid), Gfn::new(page), Kind::Anon).expect("nothing limits it");
+    }
+    bencher.counter(ItemsCount::new(MOVED)).bench_local(|| {
+        groups.reverse();
+        let mut guest = Dense { pages: MOVED };
+        let mut one = Move::begin(&mut m, tid, groups[0], Scope::Process).expect("task is there");
+        while one.step(&mut m, &mut guest, 16_384) == Ok(Progress::More) {}
+    });
+}
+
+/// Taking back a move of `MOVED` pages just before its end.
+#[divan::bench(sample_count = 5, sample_size = 1)]
+fn roll_back_a_big_move(bencher: Bencher<'_, '_>) {
+    let mut m = machine(MOVED, Policy::Rollback);
+    let [a, b] = ["a", "b"].map(|name| m.create(m.root(), name).expect("name is free"));
+    let tid = Tid::new(2);
+    m.task_new(tid, tid, a).expect("id is free");
+    for page in 0..MOVED {
+        m.try_charge(Payer::Task(tid), Gfn::new(page), Kind::Anon).expect("nothing limits it");
+    }
+    let m = std::cell::RefCell::new(m);
+    let half_way = || {
+        let mut m = m.borrow_mut();
+        let mut guest = Dense { pages: MOVED };
+        let mut one = Move::begin(&mut m, tid, b, Scope::Process).expect("task is there");
+        for _ in 0..2 * MOVED.div_ceil(16_384) - 1 {
+            assert_eq!(one.step(&mut m, &mut guest, 16_384), Ok(Progress::More));
+        }
+        one
+    };
+    bencher.with_inputs(half_way).bench_local_values(|one| one.abort(&mut m.borrow_mut()));
+}
+
+/// Removing a group that owns a million pages.
+#[divan::bench(sample_count = 5, sample_size = 1)]
+fn remove_a_big_group(bencher: Bencher<'_, '_>) {
+    let pages = 1_000_000;
+    let full = || {
+        let mut m = machine(pages, Policy::None);
+        let group = nested(&mut m, 1);
+        for page in 0..pages {
+            m.try_charge(Payer::Group(group), Gfn::new(page), Kind::Anon).expect("no limit");
+        }
+        (m, group)
+    };
+    bencher.with_inputs(full).bench_local_refs(|(m, group)| m.remove(*group));
+}
+
+/// The allocations shown are those of 30,000 groups.
+#[divan::bench(sample_count = 3, sample_size = 1)]
+fn thirty_thousand_groups() -> Memcg {
+    let mut m = machine(0, Policy::None);
+    for number in 0..30_000 {
+        m.create(m.root(), &number.to_string()).expect("name is free");
+    }
+    m
+}
+
+/// The allocations shown are those of a million tasks in one group.
+#[divan::bench(sample_count = 3, sample_size = 1)]
+fn a_million_tasks() -> Memcg {
+    let mut m = machine(0, Policy::None);
+    for number in 2..1_000_002 {
+        m.task_new(Tid::new(number), Tid::new(number), m.root()).expect("id is free");
+    }
+    m
+}
