@@ -8,7 +8,7 @@ use crate::service::Service;
 use crate::writing::Writing;
 
 /// A control file: everything that makes it different from the others.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct ControlFile {
     /// Full name, as a user types it.
     pub(crate) name: &'static str,

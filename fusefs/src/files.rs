@@ -3,7 +3,7 @@
 use memcg::{HugeSize, HugeUse, Memcg, Resource};
 
 use crate::control_file::{ControlFile, Field, Place, Read, Shown, Write};
-use crate::{agent, text, writing};
+use crate::{agent, events, text, writing};
 
 const MEMORY: Resource = Resource::Memory;
 const MEMSW: Resource = Resource::Memsw;
@@ -100,6 +100,19 @@ pub(crate) static FILES: &[ControlFile] = &[
         place: Place::Root,
         read: Read::Own(|_service, text| text.push_str("0\n")),
         ..RO
+    },
+    ControlFile {
+        name: "cgroup.event_control",
+        mode: 0o222,
+        shown: Shown::Classic,
+        write: Write::Call(events::register),
+        ..WO
+    },
+    ControlFile {
+        name: "cgroup.event_control",
+        shown: Shown::Linux618,
+        write: Write::Call(events::register),
+        ..WO
     },
     // Memory.
     usage("memory.usage_in_bytes", MEMORY),

@@ -121,7 +121,6 @@ impl Filesystem for Fuse {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the trait is fuser's")]
     fn setattr(
         &self,
         _request: &Request,

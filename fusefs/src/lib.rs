@@ -1,7 +1,7 @@
 //! The control files of vmcg: a file system in which every group of the guest is a directory, with
 //! the files and the rules of cgroup v1 as of Linux 3.19 or 6.18.
 //!
-//! A machine implements [`Host`], hands it to [`mount`], and keeps the [`Mounted`].
+//! A machine implements [`Host`], hands it to [`mount()`], and keeps the [`Mounted`].
 //!
 //! Read it in this order: `control_file` and `files`, the table of control files; `values`, text
 //! and numbers; `text` and `writing`, what files show and do; `service`, the file system without
@@ -19,6 +19,7 @@ mod client;
 mod control_file;
 mod directories;
 mod errno;
+mod events;
 mod files;
 mod fuse;
 mod host;
@@ -30,5 +31,6 @@ mod text;
 mod values;
 mod writing;
 
+pub use events::{Listeners, Pressure};
 pub use host::{GroupEvent, Host, MoveFailure};
 pub use mount::{MountError, MountOptions, Mounted, mount};

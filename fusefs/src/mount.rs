@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{getegid, geteuid};
 
+use crate::events::Listeners;
 use crate::fuse::Fuse;
 use crate::host::Host;
 use crate::service::Service;
@@ -73,6 +75,7 @@ pub enum MountError {
 pub struct Mounted {
     point: PathBuf,
     session: Option<BackgroundSession>,
+    service: Arc<Service>,
 }
 
 impl fmt::Debug for Mounted {
@@ -93,11 +96,18 @@ const THREADS: usize = 2;
 pub fn mount(host: Arc<dyn Host>, options: MountOptions) -> Result<Mounted, MountError> {
     let point = usable_point(options.point)?;
     let owner = (geteuid().as_raw(), getegid().as_raw());
-    let service = Arc::new(Service::new(host, owner));
-    let session = Session::new(Fuse::new(service), &point, &config())
+    let service = Service::new(host, owner);
+    let fuse = Fuse::new(Arc::clone(&service));
+    let session = Session::new(fuse, &point, &config())
         .and_then(Session::spawn)
         .map_err(|error| mount_error(&point, error))?;
-    Ok(Mounted { point, session: Some(session) })
+    let mounted = Mounted { point, session: Some(session), service };
+    // The first question to the new mount: when it is answered, the others will be, too.
+    match fs::metadata(&mounted.point) {
+        Ok(found) => mounted.service.device.get_or_init(|| found.dev()),
+        Err(source) => return Err(MountError::Failed { point: mounted.point.clone(), source }),
+    };
+    Ok(mounted)
 }
 
 impl Mounted {
@@ -105,6 +115,13 @@ impl Mounted {
     #[must_use]
     pub fn point(&self) -> &Path {
         &self.point
+    }
+
+    /// Returns where the machine reports what clients may be listening for. Drop it before the
+    /// machine: it keeps the machine alive.
+    #[must_use]
+    pub fn listeners(&self) -> Listeners {
+        Listeners::new(Arc::clone(&self.service))
     }
 }
 

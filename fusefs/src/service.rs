@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 
 use fuser::{Errno, FileAttr, FileType, INodeNo};
 use memcg::{Config, GroupId, Memcg, Settings};
@@ -12,6 +12,7 @@ use crate::client::Client;
 use crate::control_file::{ControlFile, Field, Place, Read, Row};
 use crate::directories::{Directories, Node};
 use crate::errno::{self, Result};
+use crate::events::Registrations;
 use crate::host::{GroupEvent, Host};
 use crate::open_file::OpenFile;
 use crate::slab::Slab;
@@ -31,6 +32,12 @@ pub(crate) struct Service {
     rows: HashMap<&'static str, Row>,
     root: GroupId,
     agent: RwLock<String>,
+    /// Who wants to be told of what.
+    pub(crate) registrations: Registrations,
+    /// Device number of the mount, once it is mounted.
+    pub(crate) device: OnceLock<u64>,
+    /// Itself, for threads that must not keep it alive.
+    pub(crate) this: Weak<Self>,
 }
 
 /// A line of a directory listing.
@@ -46,9 +53,9 @@ pub(crate) struct Entry {
 
 impl Service {
     /// Makes the file system of a machine, owned by `uid` and `gid`.
-    pub(crate) fn new(host: Arc<dyn Host>, (uid, gid): (u32, u32)) -> Self {
+    pub(crate) fn new(host: Arc<dyn Host>, (uid, gid): (u32, u32)) -> Arc<Self> {
         let (root, config) = accounting(&*host, |memcg| (memcg.root(), memcg.config()));
-        Self {
+        Arc::new_cyclic(|this| Self {
             host,
             directories: Directories::new(root, uid, gid),
             files: Slab::default(),
@@ -56,7 +63,10 @@ impl Service {
             rows: visible_rows(config),
             root,
             agent: RwLock::default(),
-        }
+            registrations: Registrations::default(),
+            device: OnceLock::new(),
+            this: Weak::clone(this),
+        })
     }
 
     /// Runs `f` on the accounting; returns what it returns.
@@ -148,6 +158,7 @@ impl Service {
         }
         let parent = self.node(parent)?;
         self.accounting(|memcg| memcg.remove(node.group)).map_err(errno::of_group)?;
+        self.end_listening(node.group);
         self.host.notify(GroupEvent::Removed(node.group));
         self.agent_check(parent.group);
         Ok(())

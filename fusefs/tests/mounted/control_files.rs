@@ -1,15 +1,12 @@
-//! The control files of a machine without a guest, through a real mount.
-#![forbid(unsafe_code)]
-
-#[path = "support/host.rs"]
-mod host;
+//! What a user sees and does, file by file.
 
 use std::fs;
 
-use host::FakeHost;
 use memcg::{Abi, Hierarchy};
 
-fn classic() -> (std::sync::Arc<FakeHost>, host::Mount) {
+use crate::host::{FakeHost, Mount};
+
+fn classic() -> (std::sync::Arc<FakeHost>, Mount) {
     let host = FakeHost::new(Abi::Classic, Hierarchy::Share);
     let mount = host.mount();
     (host, mount)

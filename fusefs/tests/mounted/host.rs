@@ -12,11 +12,11 @@ use tempfile::TempDir;
 
 /// The machine.
 #[derive(Debug)]
-pub struct FakeHost {
+pub(crate) struct FakeHost {
     memcg: Mutex<Memcg>,
     spaces: Mutex<Spaces>,
     /// What the file system has told the machine.
-    pub events: Mutex<Vec<GroupEvent>>,
+    pub(crate) events: Mutex<Vec<GroupEvent>>,
 }
 
 /// Pages of every process, by process id.
@@ -25,7 +25,7 @@ struct Spaces(BTreeMap<Tid, Vec<Gfn>>);
 
 impl FakeHost {
     /// Makes a machine of 64 Mi pages.
-    pub fn new(abi: Abi, hierarchy: Hierarchy) -> Arc<Self> {
+    pub(crate) fn new(abi: Abi, hierarchy: Hierarchy) -> Arc<Self> {
         let config = Config {
             frames: 1 << 16,
             hierarchy,
@@ -41,7 +41,7 @@ impl FakeHost {
     }
 
     /// Mounts it on a fresh directory.
-    pub fn mount(self: &Arc<Self>) -> Mount {
+    pub(crate) fn mount(self: &Arc<Self>) -> Mount {
         let directory = tempfile::tempdir().unwrap();
         let options = MountOptions { point: directory.path().to_owned() };
         let mounted = mount(Arc::clone(self) as Arc<dyn Host>, options).unwrap();
@@ -49,12 +49,12 @@ impl FakeHost {
     }
 
     /// Runs `f` on the accounting.
-    pub fn with<R>(&self, f: impl FnOnce(&mut Memcg) -> R) -> R {
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Memcg) -> R) -> R {
         f(&mut self.memcg.lock().unwrap())
     }
 
     /// Starts a process in the group at `path` and lets it touch `pages` pages.
-    pub fn start(&self, path: &str, tid: u32, pages: u64) {
+    pub(crate) fn start(&self, path: &str, tid: u32, pages: u64) {
         let tid = Tid::new(tid);
         let group = self.with(|memcg| group_at(memcg, path));
         self.with(|memcg| memcg.task_new(tid, tid, group)).unwrap();
@@ -68,7 +68,7 @@ impl FakeHost {
     }
 
     /// Ends a process and frees its pages.
-    pub fn exit(&self, tid: u32) {
+    pub(crate) fn exit(&self, tid: u32) {
         let tid = Tid::new(tid);
         let space = self.spaces.lock().unwrap().0.remove(&tid).unwrap_or_default();
         self.with(|memcg| {
@@ -79,7 +79,7 @@ impl FakeHost {
 }
 
 /// Finds a group by its path from the root.
-pub fn group_at(memcg: &Memcg, path: &str) -> GroupId {
+pub(crate) fn group_at(memcg: &Memcg, path: &str) -> GroupId {
     let names = path.split('/').filter(|name| !name.is_empty());
     names.fold(memcg.root(), |group, name| memcg.lookup(group, name).unwrap())
 }
@@ -143,35 +143,40 @@ impl Guest for Spaces {
 
 /// A mount on a directory of its own; both go away with it.
 #[derive(Debug)]
-pub struct Mount {
+pub(crate) struct Mount {
     mounted: Mounted,
     _directory: TempDir,
 }
 
 impl Mount {
     /// Returns the path of `name` below the mount point.
-    pub fn at(&self, name: &str) -> std::path::PathBuf {
+    pub(crate) fn at(&self, name: &str) -> std::path::PathBuf {
         self.mounted.point().join(name)
     }
 
+    /// Returns where the machine reports what happens.
+    pub(crate) fn listeners(&self) -> fusefs::Listeners {
+        self.mounted.listeners()
+    }
+
     /// Reads a file.
-    pub fn read(&self, name: &str) -> std::io::Result<String> {
+    pub(crate) fn read(&self, name: &str) -> std::io::Result<String> {
         std::fs::read_to_string(self.at(name))
     }
 
     /// Writes a file in one go.
-    pub fn write(&self, name: &str, text: &str) -> std::io::Result<()> {
+    pub(crate) fn write(&self, name: &str, text: &str) -> std::io::Result<()> {
         use std::io::Write as _;
         std::fs::OpenOptions::new().write(true).open(self.at(name))?.write_all(text.as_bytes())
     }
 
     /// Makes a group.
-    pub fn mkdir(&self, name: &str) -> std::io::Result<()> {
+    pub(crate) fn mkdir(&self, name: &str) -> std::io::Result<()> {
         std::fs::create_dir(self.at(name))
     }
 
     /// Removes a group.
-    pub fn rmdir(&self, name: &str) -> std::io::Result<()> {
+    pub(crate) fn rmdir(&self, name: &str) -> std::io::Result<()> {
         std::fs::remove_dir(self.at(name))
     }
 }
