@@ -291,3 +291,26 @@ fn the_readme_names_every_control_file() {
     let missing: Vec<String> = names.into_iter().filter(|name| !readme.contains(name)).collect();
     assert_none("README.md names every control file", &missing);
 }
+
+/// Rows `(number, "name", handler)` of the guest kernel's system-call tables.
+fn system_calls() -> Vec<(u64, String)> {
+    let sources = files("rs");
+    let tables = sources.iter().filter(|file| file.name.starts_with("guest/kernel/src/syscall"));
+    let rows = tables.flat_map(|file| file.text.lines()).filter_map(|line| {
+        let (number, rest) = line.trim().strip_prefix('(')?.split_once(", \"")?;
+        Some((number.parse().ok()?, rest.split_once("\", ")?.0.to_owned()))
+    });
+    rows.collect()
+}
+
+#[test]
+fn system_calls_have_linuxs_numbers() {
+    let header = "/usr/include/x86_64-linux-gnu/asm/unistd_64.h";
+    let header = fs::read_to_string(header).expect("the C library's headers are installed");
+    let calls = system_calls();
+    assert!(calls.len() >= 50, "the tables have moved: {calls:?}");
+    for (number, name) in calls {
+        let defined = format!("#define __NR_{name} {number}");
+        assert!(header.lines().any(|line| line == defined), "{name} is not {number}");
+    }
+}
