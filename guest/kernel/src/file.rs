@@ -1,89 +1,148 @@
 //! Files: descriptors, what they refer to, and the names that lead there.
+//!
+//! What a program sees is put together from a read-only view of a directory of the host
+//! ([`share`]), trees in memory that can be written ([`tmpfs`]), and /dev and /proc, which are made
+//! up here ([`device`], [`procfs`]).
 
+pub(crate) mod change;
+pub(crate) mod context;
+mod device;
+pub(crate) mod directory;
+pub(crate) mod event;
+pub(crate) mod lookup;
+mod node;
+pub(crate) mod open;
+pub(crate) mod open_file;
 pub(crate) mod path;
+pub(crate) mod pipe;
+mod procfs;
+mod share;
+pub(crate) mod stream;
+pub(crate) mod table;
+mod tmpfs;
+pub(crate) mod uapi;
 
+pub(crate) use context::FileContext;
+pub(crate) use open_file::OpenFile;
+pub(crate) use table::FileTable;
+
+use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
+use core::cell::RefCell;
 
 use crate::errno::Errno;
-use crate::host::{self, Follow};
 use crate::kernel::Kernel;
 use crate::memory::object::Object;
 use crate::number::Tid;
+use crate::syscall::request::WaitKey;
+use open_file::Body;
 
 /// What all tasks share.
 #[derive(Debug)]
-pub(crate) struct Files;
+pub(crate) struct Files {
+    /// The places that can be written.
+    tmpfs: tmpfs::Tmpfs,
+    /// Page cache of the share's files, by device and inode.
+    cache: BTreeMap<(u64, u64), share::CachedObject>,
+    /// Input of jobs that was read ahead.
+    lookahead: BTreeMap<u32, stream::Lookahead>,
+    /// Pipes of which an end was dropped.
+    dropped: pipe::Dropped,
+}
 
 impl Files {
+    /// Nothing but the roots of the file systems.
     pub(crate) fn new() -> Self {
-        Self
-    }
-}
-
-/// Open descriptors.
-#[derive(Debug)]
-pub(crate) struct FileTable {
-    pub(crate) job: u32,
-}
-
-impl FileTable {
-    pub(crate) fn for_job(job: u32) -> Self {
-        Self { job }
+        Self {
+            tmpfs: tmpfs::Tmpfs::new(),
+            cache: BTreeMap::new(),
+            lookahead: BTreeMap::new(),
+            dropped: pipe::Dropped::default(),
+        }
     }
 
-    pub(crate) fn for_fork(&self) -> Self {
-        Self { job: self.job }
-    }
-
-    pub(crate) fn close_on_exec(&mut self) {}
-}
-
-/// Working directory and umask.
-#[derive(Debug)]
-pub(crate) struct FileContext {
-    pub(crate) cwd: Vec<u8>,
-}
-
-impl FileContext {
-    pub(crate) fn new(cwd: &[u8]) -> Self {
-        Self { cwd: cwd.to_vec() }
-    }
-
-    pub(crate) fn for_fork(&self) -> Self {
-        Self { cwd: self.cwd.clone() }
+    /// Where ends of pipes note that they were dropped.
+    pub(crate) fn dropped(&self) -> pipe::Dropped {
+        self.dropped.clone()
     }
 }
 
 /// A file to be run.
 #[derive(Debug)]
 pub(crate) struct Program {
+    /// Its pages.
     pub(crate) object: Rc<Object>,
+    /// Its absolute path.
     pub(crate) path: Vec<u8>,
 }
 
-/// Opens a program by path.
-pub(crate) fn open_program(kernel: &mut Kernel, _tid: Tid, path: &[u8]) -> Result<Program, Errno> {
-    let (handle, stat) = host::file_open(path, Follow::Yes)?;
-    let object = Rc::new(Object::new_file(&kernel.frames, handle, stat.size));
-    Ok(Program { object, path: path.to_vec() })
+/// Opens a program by path, relative to the task's working directory.
+pub(crate) fn open_program(kernel: &mut Kernel, tid: Tid, path: &[u8]) -> Result<Program, Errno> {
+    path::check(path)?;
+    let absolute = path::join(&context_of(kernel, tid).borrow().directory, path);
+    let (object, file) = open::open_executable(kernel, tid, &absolute)?;
+    Ok(Program { object, path: file.path.clone() })
 }
 
 /// What a descriptor offers to mmap.
 #[derive(Debug)]
 pub(crate) struct Mappable {
+    /// Its pages.
     pub(crate) object: Rc<Object>,
+    /// Its absolute path.
     pub(crate) path: Rc<[u8]>,
+    /// Whether it was opened for reading.
     pub(crate) can_read: bool,
+    /// Whether it was opened for writing.
     pub(crate) can_write: bool,
 }
 
 /// The file behind a descriptor, for mmap.
-pub(crate) fn mappable(_kernel: &Kernel, _tid: Tid, _fd: u64) -> Result<Mappable, Errno> {
-    Err(Errno::EBADF)
+pub(crate) fn mappable(kernel: &Kernel, tid: Tid, fd: u64) -> Result<Mappable, Errno> {
+    let file = table_of(kernel, tid).borrow().get(fd)?;
+    let object = match &file.body {
+        Body::Cached(cached) => cached.object.clone(),
+        Body::Memory(_, object) => object.clone(),
+        // A mapping of /dev/zero is memory of its own.
+        Body::Device(device::Device::Zero) => {
+            Rc::new(Object::new_shmem(&kernel.frames, DEVICE_SIZE))
+        }
+        Body::Path(_) => return Err(Errno::EBADF),
+        _ => return Err(Errno::ENODEV),
+    };
+    let (can_read, can_write) = (file.can_read(), file.can_write());
+    Ok(Mappable { object, path: file.path.clone().into(), can_read, can_write })
 }
+
+/// Length of what a mapping of /dev/zero maps: more than fits into any address space.
+const DEVICE_SIZE: u64 = 1 << 47;
 
 /// The host says that a job's stream may go on.
 pub(crate) fn stream_ready(kernel: &mut Kernel, job: u32) {
-    kernel.wake(crate::syscall::request::WaitKey::Stream(job));
+    kernel.wake(WaitKey::Stream(job));
+}
+
+/// A task no longer uses a table of descriptors.
+pub(crate) fn release(kernel: &mut Kernel, files: Rc<RefCell<FileTable>>) {
+    drop(files);
+    wake_dropped(kernel);
+}
+
+/// Wakes those who wait for pipes of which an end was dropped.
+pub(crate) fn wake_dropped(kernel: &mut Kernel) {
+    let dropped = kernel.files.dropped.take();
+    for wait_id in dropped {
+        kernel.wake(WaitKey::Object(wait_id));
+    }
+}
+
+/// The descriptors of a task.
+pub(crate) fn table_of(kernel: &Kernel, tid: Tid) -> Rc<RefCell<FileTable>> {
+    kernel.task(tid).files.clone()
+}
+
+/// Where a task stands in the file system.
+pub(crate) fn context_of(kernel: &Kernel, tid: Tid) -> Rc<RefCell<FileContext>> {
+    kernel.task(tid).context.clone()
 }

@@ -1,0 +1,264 @@
+//! Changing directories: making, removing and renaming. Only a tmpfs can be changed.
+
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+
+use super::lookup::{Found, Place, lookup};
+use super::node::{Below, Node, NodeBody};
+use super::tmpfs::Walk;
+use super::uapi::mode;
+use super::{context_of, directory, path};
+use crate::errno::Errno;
+use crate::host::Follow;
+use crate::kernel::Kernel;
+use crate::number::Tid;
+
+/// What is to be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Removed {
+    /// Anything but a directory: unlink().
+    File,
+    /// An empty directory: rmdir().
+    Directory,
+}
+
+/// A name in a directory of a tmpfs.
+struct Slot {
+    parent: Rc<Node>,
+    name: Vec<u8>,
+    /// Normalised absolute path of the name.
+    path: Vec<u8>,
+}
+
+impl Slot {
+    fn put(&self, node: Rc<Node>, now_ns: u64) {
+        if let Some(names) = self.parent.names() {
+            names.borrow_mut().insert(self.name.clone(), node);
+            self.parent.touch(now_ns);
+        }
+    }
+
+    /// Takes the name away; where the share has a file of that name, hides it.
+    fn clear(&self, kernel: &mut Kernel, is_in_share: bool) {
+        let (ino, now) = (kernel.files.tmpfs.new_ino(), kernel.clock.realtime());
+        if is_in_share {
+            self.put(Node::new(ino, 0, now, NodeBody::Gone), now);
+        } else if let Some(names) = self.parent.names() {
+            names.borrow_mut().remove(&self.name);
+            self.parent.touch(now);
+        }
+    }
+}
+
+/// The directory of a tmpfs that holds a path's last name. Directories that only the share has so
+/// far are made. EROFS where the path lies in no tmpfs.
+fn slot(kernel: &mut Kernel, tid: Tid, absolute: &[u8]) -> Result<Slot, Errno> {
+    let last = path::components(absolute).last().ok_or(Errno::EBUSY)?.to_vec();
+    if last == b".." {
+        return Err(Errno::ENOTEMPTY);
+    }
+    let trimmed = path::without_slashes(absolute);
+    // A path that ends in `.` names a directory that already has its name.
+    let parent_raw = trimmed.strip_suffix(&last[..]).ok_or(Errno::EINVAL)?;
+    let parent_path = directory::check(kernel, tid, parent_raw)?;
+    let parent = ensure(kernel, tid, &parent_path)?;
+    let path = path::join(&parent_path, &last);
+    Ok(Slot { parent, name: last, path })
+}
+
+/// The node of a directory that exists, made where only the share has it.
+fn ensure(kernel: &mut Kernel, tid: Tid, directory: &[u8]) -> Result<Rc<Node>, Errno> {
+    match kernel.files.tmpfs.walk(directory, Follow::Yes).ok_or(Errno::EROFS)?? {
+        Walk::Node(node) => Ok(node),
+        Walk::Link(_) => Err(Errno::ENOENT),
+        Walk::Below => {
+            let (upper, name) = path::split(directory).ok_or(Errno::EROFS)?;
+            let parent = ensure(kernel, tid, upper)?;
+            let permissions = lookup(kernel, tid, directory, Follow::Yes)?.stat().mode;
+            let (ino, now) = (kernel.files.tmpfs.new_ino(), kernel.clock.realtime());
+            let node = Node::directory(ino, permissions, now, Below::Seen);
+            if let Some(names) = parent.names() {
+                names.borrow_mut().insert(name.to_vec(), node.clone());
+            }
+            Ok(node)
+        }
+    }
+}
+
+/// Makes a file; answers its node and its path. What had the name before loses it.
+pub(crate) fn add(
+    kernel: &mut Kernel,
+    tid: Tid,
+    absolute: &[u8],
+    permissions: u32,
+    body: NodeBody,
+) -> Result<(Rc<Node>, Vec<u8>), Errno> {
+    let slot = slot(kernel, tid, absolute)?;
+    let (ino, now) = (kernel.files.tmpfs.new_ino(), kernel.clock.realtime());
+    let node = Node::new(ino, permissions, now, body);
+    slot.put(node.clone(), now);
+    Ok((node, slot.path))
+}
+
+/// Fails with EEXIST where a path leads to something.
+fn check_free(kernel: &mut Kernel, tid: Tid, absolute: &[u8]) -> Result<(), Errno> {
+    match lookup(kernel, tid, path::without_slashes(absolute), Follow::No) {
+        Ok(_) => Err(Errno::EEXIST),
+        Err(Errno::ENOENT) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// mkdir()
+pub(crate) fn make_directory(
+    kernel: &mut Kernel,
+    tid: Tid,
+    absolute: &[u8],
+    permissions: u32,
+) -> Result<(), Errno> {
+    check_free(kernel, tid, absolute)?;
+    let permissions = permissions & !context_of(kernel, tid).borrow().umask;
+    let slot = slot(kernel, tid, absolute)?;
+    let (ino, now) = (kernel.files.tmpfs.new_ino(), kernel.clock.realtime());
+    slot.put(Node::directory(ino, permissions, now, Below::Hidden), now);
+    slot.parent.linked();
+    Ok(())
+}
+
+/// symlink()
+pub(crate) fn make_link(
+    kernel: &mut Kernel,
+    tid: Tid,
+    absolute: &[u8],
+    target: Vec<u8>,
+) -> Result<(), Errno> {
+    check_free(kernel, tid, absolute)?;
+    add(kernel, tid, absolute, 0o777, NodeBody::Link(target)).map(drop)
+}
+
+/// link()
+pub(crate) fn link(
+    kernel: &mut Kernel,
+    tid: Tid,
+    old: &[u8],
+    new: &[u8],
+    follow: Follow,
+) -> Result<(), Errno> {
+    let place = lookup(kernel, tid, old, follow)?;
+    check_free(kernel, tid, new)?;
+    if place.stat().is_directory() {
+        return Err(Errno::EPERM);
+    }
+    let Found::Node(node) = place.found else {
+        return Err(Errno::EXDEV);
+    };
+    let slot = slot(kernel, tid, new)?;
+    node.linked();
+    slot.put(node, kernel.clock.realtime());
+    Ok(())
+}
+
+/// unlink() and rmdir()
+pub(crate) fn remove(
+    kernel: &mut Kernel,
+    tid: Tid,
+    absolute: &[u8],
+    what: Removed,
+) -> Result<(), Errno> {
+    let place = lookup(kernel, tid, absolute, Follow::No)?;
+    let is_directory = place.stat().is_directory();
+    match what {
+        Removed::File if is_directory => return Err(Errno::EISDIR),
+        Removed::Directory if !is_directory => return Err(Errno::ENOTDIR),
+        _ => {}
+    }
+    if kernel.files.tmpfs.mount(&place.path).is_some_and(|(_, rest)| rest.is_empty()) {
+        return Err(Errno::EBUSY);
+    }
+    let slot = slot(kernel, tid, absolute)?;
+    if is_directory && !directory::is_empty(kernel, tid, &place.path)? {
+        return Err(Errno::ENOTEMPTY);
+    }
+    if let Found::Node(node) = &place.found {
+        node.unlinked();
+    }
+    let is_in_share = shows_through(&slot);
+    slot.clear(kernel, is_in_share);
+    if is_directory {
+        slot.parent.unlinked();
+    }
+    Ok(())
+}
+
+/// Whether the share may have a file where a name of a tmpfs is.
+fn shows_through(slot: &Slot) -> bool {
+    slot.parent.shows_below() && super::share::ShareFile::open(&slot.path, Follow::No).is_ok()
+}
+
+/// rename(); whether an existing target may be replaced is the caller's to say.
+pub(crate) fn rename(
+    kernel: &mut Kernel,
+    tid: Tid,
+    old: &[u8],
+    new: &[u8],
+    may_replace: Replace,
+) -> Result<(), Errno> {
+    let place = lookup(kernel, tid, path::without_slashes(old), Follow::No)?;
+    let from = slot(kernel, tid, old)?;
+    let to = slot(kernel, tid, new)?;
+    let is_within = path::below(&to.path, &from.path).is_some_and(|rest| !rest.is_empty());
+    if is_within {
+        return Err(Errno::EINVAL);
+    }
+    if from.path == to.path {
+        return Ok(());
+    }
+    match lookup(kernel, tid, &to.path, Follow::No) {
+        Ok(_) if may_replace == Replace::No => return Err(Errno::EEXIST),
+        Ok(target) => check_replaceable(kernel, tid, &place, &target)?,
+        Err(Errno::ENOENT) => {}
+        Err(errno) => return Err(errno),
+    }
+    // A directory of the share cannot be moved along with what is in it.
+    let Found::Node(node) = place.found else {
+        return Err(Errno::EXDEV);
+    };
+    if node.shows_below() {
+        return Err(Errno::EXDEV);
+    }
+    let is_in_share = shows_through(&from);
+    from.clear(kernel, is_in_share);
+    to.put(node, kernel.clock.realtime());
+    Ok(())
+}
+
+/// Whether a rename may replace what has the new name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Replace {
+    /// It may.
+    Yes,
+    /// It fails with EEXIST (RENAME_NOREPLACE).
+    No,
+}
+
+/// Checks that `target` may give its name to `place`, and notes that it loses it.
+fn check_replaceable(
+    kernel: &mut Kernel,
+    tid: Tid,
+    place: &Place,
+    target: &Place,
+) -> Result<(), Errno> {
+    let types = [place, target].map(|p| p.stat().mode & mode::TYPE == mode::DIRECTORY);
+    match types {
+        [true, false] => return Err(Errno::ENOTDIR),
+        [false, true] => return Err(Errno::EISDIR),
+        [true, true] if !directory::is_empty(kernel, tid, &target.path)? => {
+            return Err(Errno::ENOTEMPTY);
+        }
+        _ => {}
+    }
+    if let Found::Node(node) = &target.found {
+        node.unlinked();
+    }
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! Directories: their entries, from all file systems that show there.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+
+use super::device::{self, DeviceEntry};
+use super::lookup::{Found, lookup, number_of};
+use super::tmpfs::Walk;
+use super::uapi::{Stat, entry_type, mode};
+use super::{path, procfs};
+use crate::errno::Errno;
+use crate::host::{self, Follow};
+use crate::kernel::Kernel;
+use crate::number::{Tid, index};
+use vmcg_abi::call::entry::HEADER_LEN;
+
+/// Bytes of a `struct linux_dirent64` before the name.
+const DIRENT_HEADER_LEN: usize = 19;
+/// Entries begin at multiples of this.
+const DIRENT_ALIGN: usize = 8;
+
+/// An entry of a directory.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    /// Inode number.
+    pub(crate) ino: u64,
+    /// `d_type`.
+    pub(crate) kind: u8,
+    /// The name.
+    pub(crate) name: Vec<u8>,
+}
+
+/// An open directory. Its entries are gathered when the first is read, and again after a rewind.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    /// What fstat() says.
+    pub(crate) stat: Stat,
+    entries: RefCell<Vec<Entry>>,
+}
+
+/// Entries by name.
+type Names = BTreeMap<Vec<u8>, (u64, u8)>;
+
+impl Directory {
+    /// A directory that was just opened.
+    pub(crate) fn new(stat: Stat) -> Self {
+        Self { stat, entries: RefCell::new(Vec::new()) }
+    }
+
+    /// Entries from number `start` on that fit into `room` bytes, packed as getdents64() gives
+    /// them, and the number of the first that did not. EINVAL when not even one fits.
+    pub(crate) fn pack(
+        &self,
+        kernel: &mut Kernel,
+        tid: Tid,
+        path: &[u8],
+        start: u64,
+        room: usize,
+    ) -> Result<(Vec<u8>, u64), Errno> {
+        if start == 0 {
+            *self.entries.borrow_mut() = gather(kernel, tid, path)?;
+        }
+        let mut packed = Vec::new();
+        let mut next = start;
+        for entry in self.entries.borrow().iter().skip(index(start)) {
+            let len = (DIRENT_HEADER_LEN + entry.name.len() + 1).next_multiple_of(DIRENT_ALIGN);
+            if packed.len() + len > room {
+                if packed.is_empty() {
+                    return Err(Errno::EINVAL);
+                }
+                break;
+            }
+            next += 1;
+            pack_entry(&mut packed, entry, next, len);
+        }
+        Ok((packed, next))
+    }
+}
+
+fn pack_entry(packed: &mut Vec<u8>, entry: &Entry, next: u64, len: usize) {
+    let end = packed.len() + len;
+    packed.extend_from_slice(&entry.ino.to_le_bytes());
+    packed.extend_from_slice(&next.to_le_bytes());
+    packed.extend_from_slice(&u16::try_from(len).unwrap_or(u16::MAX).to_le_bytes());
+    packed.push(entry.kind);
+    packed.extend_from_slice(&entry.name);
+    packed.resize(end, 0);
+}
+
+/// Everything that a directory shows, `.` and `..` first.
+pub(crate) fn gather(kernel: &mut Kernel, tid: Tid, path: &[u8]) -> Result<Vec<Entry>, Errno> {
+    let mut names = Names::new();
+    if let Some(walk) = kernel.files.tmpfs.walk(path, Follow::Yes) {
+        gather_overlay(walk?, path, &mut names)?;
+    } else if let Some(rest) = path::below(path, b"/proc") {
+        for (name, mode) in procfs::names(kernel, tid, rest)? {
+            names.insert(name, (0, entry_type(mode)));
+        }
+    } else if path::below(path, b"/dev").is_some() {
+        gather_devices(&mut names);
+    } else {
+        gather_share(path, &mut names)?;
+    }
+    let kind = entry_type(mode::DIRECTORY);
+    let own = number_of(path);
+    let dots = [b".".to_vec(), b"..".to_vec()].map(|name| Entry { ino: own, kind, name });
+    let mut entries = dots.to_vec();
+    entries.extend(names.into_iter().map(|(name, (ino, kind))| {
+        let ino = if ino == 0 { number_of(&path::join(path, &name)) } else { ino };
+        Entry { ino, kind, name }
+    }));
+    Ok(entries)
+}
+
+fn gather_devices(names: &mut Names) {
+    for (name, entry) in device::ENTRIES {
+        let mode = match entry {
+            DeviceEntry::Link(_) => mode::LINK,
+            _ => mode::CHARACTER,
+        };
+        names.insert(name.to_vec(), (0, entry_type(mode)));
+    }
+    names.insert(b"shm".to_vec(), (0, entry_type(mode::DIRECTORY)));
+}
+
+/// A directory of a tmpfs, with what shows through from below.
+fn gather_overlay(walk: Walk, path: &[u8], names: &mut Names) -> Result<(), Errno> {
+    let node = match walk {
+        Walk::Node(node) => node,
+        Walk::Below => return gather_share(path, names),
+        // The path of an open directory has no links in it; one put there since leads nowhere.
+        Walk::Link(_) => return Err(Errno::ENOENT),
+    };
+    if node.shows_below() {
+        // Where the share has no such directory there is nothing to show through.
+        match gather_share(path, names) {
+            Ok(()) | Err(Errno::ENOENT | Errno::ENOTDIR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    for (name, child) in node.names().ok_or(Errno::ENOTDIR)?.borrow().iter() {
+        if child.is_gone() {
+            names.remove(name);
+        } else {
+            let stat = child.stat();
+            names.insert(name.clone(), (stat.ino, entry_type(stat.mode)));
+        }
+    }
+    Ok(())
+}
+
+/// A directory of the share.
+fn gather_share(path: &[u8], names: &mut Names) -> Result<(), Errno> {
+    let file = super::share::ShareFile::open(path, Follow::Yes)?;
+    let mut cookie = 0;
+    loop {
+        let packed = host::file_readdir(file.handle(), cookie)?;
+        let mut rest = &packed[..];
+        let before = cookie;
+        while let Some((entry, next, after)) = unpack(rest) {
+            if entry.name != b"." && entry.name != b".." {
+                names.insert(entry.name, (entry.ino, entry.kind));
+            }
+            cookie = next;
+            rest = after;
+        }
+        if cookie == before {
+            return Ok(());
+        }
+    }
+}
+
+/// Takes one entry from what the host packed: the entry, the cookie after it, the rest.
+fn unpack(packed: &[u8]) -> Option<(Entry, u64, &[u8])> {
+    let (header, rest) = packed.split_first_chunk::<HEADER_LEN>()?;
+    let word = |at: usize| u64::from_le_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|i| header[at + i]));
+    let (name, rest) = rest.split_at_checked(usize::from(header[17]))?;
+    Some((Entry { ino: word(0), kind: header[16], name: name.to_vec() }, word(8), rest))
+}
+
+/// Whether nothing but `.` and `..` shows in a directory.
+pub(crate) fn is_empty(kernel: &mut Kernel, tid: Tid, path: &[u8]) -> Result<bool, Errno> {
+    Ok(gather(kernel, tid, path)?.len() == 2)
+}
+
+/// Fails unless a path leads to a directory.
+pub(crate) fn check(kernel: &mut Kernel, tid: Tid, path: &[u8]) -> Result<Vec<u8>, Errno> {
+    let place = lookup(kernel, tid, path, Follow::Yes)?;
+    match place.found {
+        Found::Open(file) if file.stat().is_directory() => Ok(file.path.clone()),
+        _ if place.stat().is_directory() => Ok(place.path),
+        _ => Err(Errno::ENOTDIR),
+    }
+}

@@ -1,0 +1,211 @@
+//! Opening files, and making the ones that open() creates.
+
+use alloc::rc::Rc;
+use alloc::vec;
+
+use super::directory::Directory;
+use super::lookup::{Found, Place, lookup};
+use super::node::{Node, NodeBody};
+use super::open_file::{Body, Cached, OpenFile};
+use super::share::ShareFile;
+use super::stream::Stream;
+use super::uapi::{mode, open};
+use super::{change, context_of};
+use crate::errno::Errno;
+use crate::host::Follow;
+use crate::kernel::Kernel;
+use crate::memory::object::Object;
+use crate::number::Tid;
+
+/// Bytes copied at a time when a file of the share is about to be changed.
+const COPY_LEN: usize = 65536;
+
+/// Opens an absolute path for a task; `permissions` are those of a new file.
+pub(crate) fn open(
+    kernel: &mut Kernel,
+    tid: Tid,
+    absolute: &[u8],
+    flags: u32,
+    permissions: u32,
+) -> Result<Rc<OpenFile>, Errno> {
+    if flags & open::TEMPORARY == open::TEMPORARY {
+        return open_unnamed(kernel, tid, absolute, flags, permissions);
+    }
+    let is_new = flags & open::CREATE != 0 && flags & open::EXCLUSIVE != 0;
+    let follow = if is_new || flags & open::NO_FOLLOW != 0 { Follow::No } else { Follow::Yes };
+    match lookup(kernel, tid, absolute, follow) {
+        Ok(_) if is_new => Err(Errno::EEXIST),
+        Ok(place) => open_place(kernel, tid, place, flags),
+        Err(Errno::ENOENT) if flags & open::CREATE != 0 => {
+            create(kernel, tid, absolute, flags, permissions)
+        }
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Makes an empty file and opens it.
+fn create(
+    kernel: &mut Kernel,
+    tid: Tid,
+    absolute: &[u8],
+    flags: u32,
+    permissions: u32,
+) -> Result<Rc<OpenFile>, Errno> {
+    if absolute.ends_with(b"/") {
+        return Err(Errno::EISDIR);
+    }
+    let object = Rc::new(Object::new_shmem(&kernel.frames, 0));
+    let permissions = permissions & !context_of(kernel, tid).borrow().umask;
+    let body = NodeBody::File(object.clone());
+    let (node, path) = change::add(kernel, tid, absolute, permissions, body)?;
+    Ok(Rc::new(OpenFile::new(Body::Memory(node, object), flags, path)))
+}
+
+/// Opens a file without a name (O_TMPFILE).
+fn open_unnamed(
+    kernel: &mut Kernel,
+    tid: Tid,
+    absolute: &[u8],
+    flags: u32,
+    permissions: u32,
+) -> Result<Rc<OpenFile>, Errno> {
+    if flags & open::ACCESS_MODE == open::READ_ONLY {
+        return Err(Errno::EINVAL);
+    }
+    let path = super::directory::check(kernel, tid, absolute)?;
+    kernel.files.tmpfs.mount(&path).ok_or(Errno::EOPNOTSUPP)?;
+    Ok(unnamed(kernel, flags, permissions, &path))
+}
+
+/// A file in memory without a name, as O_TMPFILE and memfd_create() make them.
+pub(crate) fn unnamed(
+    kernel: &mut Kernel,
+    flags: u32,
+    permissions: u32,
+    path: &[u8],
+) -> Rc<OpenFile> {
+    let object = Rc::new(Object::new_shmem(&kernel.frames, 0));
+    let (ino, now) = (kernel.files.tmpfs.new_ino(), kernel.clock.realtime());
+    let node = Node::new(ino, permissions, now, NodeBody::File(object.clone()));
+    node.unlinked();
+    let flags = flags & !open::DIRECTORY;
+    Rc::new(OpenFile::new(Body::Memory(node, object), flags, path.to_vec()))
+}
+
+/// Opens what a lookup found.
+fn open_place(
+    kernel: &mut Kernel,
+    tid: Tid,
+    place: Place,
+    flags: u32,
+) -> Result<Rc<OpenFile>, Errno> {
+    let stat = place.stat();
+    if flags & open::DIRECTORY != 0 && !stat.is_directory() {
+        return Err(Errno::ENOTDIR);
+    }
+    if flags & open::PATH != 0 {
+        let body =
+            if stat.is_directory() { Body::Directory(Directory::new(stat)) } else { Body::Path(stat) };
+        return Ok(Rc::new(OpenFile::new(body, flags, place.path)));
+    }
+    if stat.is_link() {
+        return Err(Errno::ELOOP);
+    }
+    let is_changing = flags & open::ACCESS_MODE != open::READ_ONLY || flags & open::TRUNCATE != 0;
+    if stat.is_directory() {
+        if is_changing || flags & open::CREATE != 0 {
+            return Err(Errno::EISDIR);
+        }
+        let body = Body::Directory(Directory::new(stat));
+        return Ok(Rc::new(OpenFile::new(body, flags, place.path)));
+    }
+    let body = match place.found {
+        Found::Share(file) if is_changing => {
+            copy_up(kernel, tid, &place.path, file, flags)?
+        }
+        Found::Share(file) if stat.is_regular() => {
+            Body::Cached(Cached { object: file.into_object(kernel), stat })
+        }
+        Found::Share(_) => return Err(Errno::ENXIO),
+        Found::Node(node) => open_node(kernel, node, flags)?,
+        Found::Device(device) => Body::Device(device),
+        Found::Terminal => Body::Stream(terminal(kernel, tid)?),
+        Found::Text(_) if is_changing => return Err(Errno::EACCES),
+        Found::Text(text) => Body::Text(text, stat),
+        Found::Open(file) => return Ok(file),
+        Found::Directory | Found::Link(_) => return Err(Errno::ELOOP),
+    };
+    Ok(Rc::new(OpenFile::new(body, flags, place.path)))
+}
+
+fn open_node(kernel: &Kernel, node: Rc<Node>, flags: u32) -> Result<Body, Errno> {
+    let NodeBody::File(object) = &node.body else {
+        return Err(Errno::ENXIO);
+    };
+    let object = object.clone();
+    if flags & open::TRUNCATE != 0 {
+        object.set_size(0);
+        node.touch(kernel.clock.realtime());
+    }
+    Ok(Body::Memory(node, object))
+}
+
+/// Makes a copy in memory of a file of the share that lies below a tmpfs, to be changed.
+fn copy_up(
+    kernel: &mut Kernel,
+    tid: Tid,
+    path: &[u8],
+    file: ShareFile,
+    flags: u32,
+) -> Result<Body, Errno> {
+    if kernel.files.tmpfs.mount(path).is_none() {
+        return Err(Errno::EROFS);
+    }
+    let stat = file.stat();
+    if !stat.is_regular() {
+        return Err(Errno::ENXIO);
+    }
+    let object = Rc::new(Object::new_shmem(&kernel.frames, 0));
+    if flags & open::TRUNCATE == 0 {
+        let source = file.into_object(kernel);
+        let mut buffer = vec![0; COPY_LEN];
+        let mut offset = 0;
+        loop {
+            let len = source.read(offset, &mut buffer)?;
+            if len == 0 {
+                break;
+            }
+            object.write(offset, &buffer[..len])?;
+            offset += len as u64;
+        }
+    }
+    let permissions = stat.mode & mode::PERMISSIONS;
+    let (node, _) = change::add(kernel, tid, path, permissions, NodeBody::File(object.clone()))?;
+    Ok(Body::Memory(node, object))
+}
+
+/// The terminal of the task's job, as /dev/tty names it.
+fn terminal(kernel: &Kernel, tid: Tid) -> Result<Stream, Errno> {
+    let stream = Stream::new(kernel.process_of(tid).job, 0);
+    if stream.is_terminal() { Ok(stream) } else { Err(Errno::ENXIO) }
+}
+
+/// The pages of a file that shall be run.
+pub(crate) fn open_executable(
+    kernel: &mut Kernel,
+    tid: Tid,
+    absolute: &[u8],
+) -> Result<(Rc<Object>, Rc<OpenFile>), Errno> {
+    const ANY_EXECUTE: u32 = 0o111;
+    let place = lookup(kernel, tid, absolute, Follow::Yes)?;
+    let stat = place.stat();
+    if !stat.is_regular() || stat.mode & ANY_EXECUTE == 0 {
+        return Err(Errno::EACCES);
+    }
+    let file = open_place(kernel, tid, place, open::READ_ONLY)?;
+    match &file.body {
+        Body::Cached(cached) => Ok((cached.object.clone(), file)),
+        Body::Memory(_, object) => Ok((object.clone(), file)),
+        _ => Err(Errno::EACCES),
+    }
+}

@@ -1,0 +1,174 @@
+//! /proc: what the kernel tells about itself and its tasks. Texts are made when a file is opened.
+
+mod machine;
+mod process;
+
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+
+use super::open_file::OpenFile;
+use super::uapi::mode;
+use super::{path, table_of};
+use crate::errno::Errno;
+use crate::kernel::Kernel;
+use crate::number::Tid;
+
+/// What a path in /proc leads to.
+#[derive(Debug)]
+pub(crate) enum ProcEntry {
+    /// A directory.
+    Directory,
+    /// A file with this text.
+    Text(Vec<u8>),
+    /// A symbolic link.
+    Link(Vec<u8>),
+    /// The lookup goes on at this path, which is not a link's target but another name.
+    Within(Vec<u8>),
+    /// A descriptor's open file.
+    Open(Rc<OpenFile>),
+}
+
+/// Makes the text of a file of the machine.
+type MachineText = fn(&Kernel) -> Vec<u8>;
+/// Makes the text of a file of a process.
+type ProcessText = fn(&Kernel, Tid) -> Vec<u8>;
+
+/// Files of the machine.
+const MACHINE: &[(&[u8], MachineText)] = &[
+    (b"cpuinfo", machine::cpuinfo),
+    (b"filesystems", machine::filesystems),
+    (b"loadavg", machine::loadavg),
+    (b"meminfo", machine::meminfo),
+    (b"stat", machine::stat),
+    (b"uptime", machine::uptime),
+    (b"version", machine::version),
+];
+
+/// Symbolic links of the machine.
+const MACHINE_LINKS: &[(&[u8], &[u8])] = &[(b"mounts", b"self/mounts")];
+
+/// Files of each process.
+const PROCESS: &[(&[u8], ProcessText)] = &[
+    (b"cmdline", process::cmdline),
+    (b"comm", process::comm),
+    (b"maps", process::maps),
+    (b"mounts", process::mounts),
+    (b"stat", process::stat),
+    (b"statm", process::statm),
+    (b"status", process::status),
+];
+
+/// Symbolic links of each process.
+const PROCESS_LINKS: &[&[u8]] = &[b"cwd", b"exe", b"root"];
+
+/// What the path `/proc` + `rest` leads to, as seen by a task.
+pub(crate) fn entry(kernel: &Kernel, tid: Tid, rest: &[u8]) -> Result<ProcEntry, Errno> {
+    let mut parts = path::components(rest);
+    let Some(name) = parts.next() else {
+        return Ok(ProcEntry::Directory);
+    };
+    let within: Vec<&[u8]> = parts.collect();
+    if matches!(name, b"self" | b"thread-self") {
+        return Ok(own(kernel, tid, &within));
+    }
+    if let Some(pid) = number(name) {
+        return of_process(kernel, Tid(pid), &within);
+    }
+    if !within.is_empty() {
+        return Err(Errno::ENOENT);
+    }
+    if let Some((_, text)) = MACHINE.iter().find(|(entry, _)| *entry == name) {
+        return Ok(ProcEntry::Text(text(kernel)));
+    }
+    let link = MACHINE_LINKS.iter().find(|(entry, _)| *entry == name).ok_or(Errno::ENOENT)?;
+    Ok(ProcEntry::Link(link.1.to_vec()))
+}
+
+/// /proc/self: a link to the process's own directory, or what is in there.
+fn own(kernel: &Kernel, tid: Tid, within: &[&[u8]]) -> ProcEntry {
+    let pid = kernel.task(tid).process.0;
+    if within.is_empty() {
+        return ProcEntry::Link(format!("{pid}").into_bytes());
+    }
+    let mut next = format!("/proc/{pid}").into_bytes();
+    for name in within {
+        next.push(b'/');
+        next.extend_from_slice(name);
+    }
+    ProcEntry::Within(next)
+}
+
+/// What is in the directory of a process that has not ended.
+fn of_process(kernel: &Kernel, pid: Tid, within: &[&[u8]]) -> Result<ProcEntry, Errno> {
+    let tid = first_task(kernel, pid).ok_or(Errno::ENOENT)?;
+    match *within {
+        [] | [b"fd"] => Ok(ProcEntry::Directory),
+        [b"cwd"] => {
+            Ok(ProcEntry::Link(super::context_of(kernel, tid).borrow().directory.clone()))
+        }
+        [b"exe"] => Ok(ProcEntry::Link(kernel.process_of(tid).executable.clone())),
+        [b"root"] => Ok(ProcEntry::Link(b"/".to_vec())),
+        [b"fd", fd] => {
+            let fd = number(fd).ok_or(Errno::ENOENT)?;
+            let file = table_of(kernel, tid).borrow().get(u64::from(fd));
+            file.map(ProcEntry::Open).map_err(|_| Errno::ENOENT)
+        }
+        [name] => {
+            let row = PROCESS.iter().find(|(entry, _)| *entry == name).ok_or(Errno::ENOENT)?;
+            Ok(ProcEntry::Text(row.1(kernel, tid)))
+        }
+        _ => Err(Errno::ENOENT),
+    }
+}
+
+/// Names in the directory `/proc` + `rest`, with the types of their files.
+pub(crate) fn names(
+    kernel: &Kernel,
+    tid: Tid,
+    rest: &[u8],
+) -> Result<Vec<(Vec<u8>, u32)>, Errno> {
+    let parts: Vec<&[u8]> = path::components(rest).collect();
+    match *parts.as_slice() {
+        [] => {
+            let own = [(b"self".to_vec(), mode::LINK)].into_iter();
+            let files = MACHINE.iter().map(|(name, _)| (name.to_vec(), mode::REGULAR));
+            let links = MACHINE_LINKS.iter().map(|(name, _)| (name.to_vec(), mode::LINK));
+            let processes = kernel.processes.values().filter(|process| process.ended.is_none());
+            let processes =
+                processes.map(|process| (format!("{}", process.id.0).into_bytes(), mode::DIRECTORY));
+            Ok(own.chain(files).chain(links).chain(processes).collect())
+        }
+        [b"self", ref within @ ..] => in_process(kernel, kernel.task(tid).process, within),
+        [pid, ref within @ ..] => {
+            in_process(kernel, Tid(number(pid).ok_or(Errno::ENOTDIR)?), within)
+        }
+    }
+}
+
+fn in_process(kernel: &Kernel, pid: Tid, within: &[&[u8]]) -> Result<Vec<(Vec<u8>, u32)>, Errno> {
+    let tid = first_task(kernel, pid).ok_or(Errno::ENOENT)?;
+    match within {
+        [] => {
+            let files = PROCESS.iter().map(|(name, _)| (name.to_vec(), mode::REGULAR));
+            let links = PROCESS_LINKS.iter().map(|name| (name.to_vec(), mode::LINK));
+            let fd = [(b"fd".to_vec(), mode::DIRECTORY)];
+            Ok(files.chain(links).chain(fd).collect())
+        }
+        [b"fd"] => {
+            let used = table_of(kernel, tid).borrow().used();
+            Ok(used.into_iter().map(|fd| (format!("{fd}").into_bytes(), mode::LINK)).collect())
+        }
+        _ => Err(Errno::ENOTDIR),
+    }
+}
+
+/// A task of a process that has not ended.
+fn first_task(kernel: &Kernel, pid: Tid) -> Option<Tid> {
+    kernel.processes.get(&pid)?.threads.first().copied()
+}
+
+/// A name that is a number.
+fn number(name: &[u8]) -> Option<u32> {
+    str::from_utf8(name).ok()?.parse().ok()
+}

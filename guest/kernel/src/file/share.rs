@@ -1,0 +1,79 @@
+//! Files of the share: a read-only view of a directory of the host.
+
+use alloc::rc::{Rc, Weak};
+
+use super::uapi::Stat;
+use crate::errno::Errno;
+use crate::host::{self, Follow, HostStat};
+use crate::kernel::Kernel;
+use crate::memory::object::Object;
+
+/// A file of the share that was looked up; the host forgets it when it is dropped.
+#[derive(Debug)]
+pub(crate) struct ShareFile {
+    handle: u64,
+    host_stat: HostStat,
+    is_owner: bool,
+}
+
+/// Page cache of a file that somebody has open or mapped.
+#[derive(Debug)]
+pub(crate) struct CachedObject {
+    host_stat: HostStat,
+    object: Weak<Object>,
+}
+
+impl ShareFile {
+    /// Looks an absolute path up.
+    pub(crate) fn open(path: &[u8], follow: Follow) -> Result<Self, Errno> {
+        let (handle, host_stat) = host::file_open(path, follow)?;
+        Ok(Self { handle, host_stat, is_owner: true })
+    }
+
+    /// The host's handle, good for as long as this lives.
+    pub(crate) fn handle(&self) -> u64 {
+        self.handle
+    }
+
+    /// What stat() says.
+    pub(crate) fn stat(&self) -> Stat {
+        const NS_PER_S: u64 = 1_000_000_000;
+        let host = &self.host_stat;
+        Stat {
+            dev: host.dev,
+            ino: host.ino,
+            mode: host.mode,
+            nlink: host.nlink,
+            rdev: 0,
+            size: host.size,
+            mtime_ns: host.mtime_s.saturating_mul(NS_PER_S).saturating_add(host.mtime_ns),
+        }
+    }
+
+    /// The file's pages: those that somebody uses already, unless the file has changed since.
+    pub(crate) fn into_object(mut self, kernel: &mut Kernel) -> Rc<Object> {
+        let key = (self.host_stat.dev, self.host_stat.ino);
+        let cache = &mut kernel.files.cache;
+        if let Some(cached) = cache.get(&key)
+            && cached.host_stat == self.host_stat
+            && let Some(object) = cached.object.upgrade()
+        {
+            return object;
+        }
+        cache.retain(|_, cached| cached.object.strong_count() > 0);
+        self.is_owner = false;
+        let size = self.host_stat.size;
+        let object = Rc::new(Object::new_file(&kernel.frames, self.handle, size));
+        let cached = CachedObject { host_stat: self.host_stat, object: Rc::downgrade(&object) };
+        cache.insert(key, cached);
+        object
+    }
+}
+
+impl Drop for ShareFile {
+    fn drop(&mut self) {
+        if self.is_owner {
+            host::file_close(self.handle);
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Signals that were sent and not yet delivered.
+
+use alloc::vec::Vec;
+
+use super::info::SignalInfo;
+use super::number::{Signal, SignalSet};
+
+/// Real-time signals that may wait at a time; more are refused (RLIMIT_SIGPENDING's part).
+const QUEUED_MAX: usize = 1024;
+
+/// Pending signals of a task, or those of a whole process.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pending {
+    set: SignalSet,
+    queue: Vec<SignalInfo>,
+}
+
+impl Pending {
+    /// Adds a signal. One that is pending already is dropped unless it is a real-time signal.
+    /// False when the queue is full; nothing has changed then.
+    pub(crate) fn push(&mut self, info: SignalInfo) -> bool {
+        if self.set.contains(info.signal) && !info.signal.is_realtime() {
+            return true;
+        }
+        if self.queue.len() >= QUEUED_MAX {
+            return false;
+        }
+        self.queue.push(info);
+        self.set = self.set.with(info.signal);
+        true
+    }
+
+    /// The pending signals.
+    pub(crate) const fn set(&self) -> SignalSet {
+        self.set
+    }
+
+    /// Takes the oldest entry of a signal.
+    pub(crate) fn take(&mut self, signal: Signal) -> Option<SignalInfo> {
+        let at = self.queue.iter().position(|info| info.signal == signal)?;
+        let info = self.queue.remove(at);
+        if !self.queue.iter().any(|other| other.signal == signal) {
+            self.set = self.set.without(SignalSet::of(signal));
+        }
+        Some(info)
+    }
+
+    /// Forgets every pending signal of a set.
+    pub(crate) fn discard(&mut self, signals: SignalSet) {
+        self.queue.retain(|info| !signals.contains(info.signal));
+        self.set = self.set.without(signals);
+    }
+}

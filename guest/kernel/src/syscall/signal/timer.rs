@@ -1,0 +1,81 @@
+//! System calls of the interval timer.
+
+use super::super::request::{Outcome, Request};
+use crate::errno::Errno;
+use crate::kernel::Kernel;
+use crate::memory::user::UserMemory;
+use crate::number::low_u32;
+
+const NS_PER_S: u64 = 1_000_000_000;
+const NS_PER_US: u64 = 1000;
+
+/// Checks the first argument of the timer calls.
+///
+/// Differs from Linux: the timers that count processor time (1 and 2) do not exist.
+fn check_timer(which: u64) -> Result<(), Errno> {
+    if which == 0 { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
+/// Reads a `struct timeval` as nanoseconds.
+fn timeval_ns(user: &UserMemory, gva: u64) -> Result<u64, Errno> {
+    let (seconds, micros) = (user.read_word(gva)?, user.read_word(gva.wrapping_add(8))?);
+    if seconds > i64::MAX.cast_unsigned() || micros >= NS_PER_S / NS_PER_US {
+        return Err(Errno::EINVAL);
+    }
+    Ok(seconds.saturating_mul(NS_PER_S).saturating_add(micros * NS_PER_US))
+}
+
+/// Writes nanoseconds as a `struct timeval`, rounded up so that time left never reads as none.
+fn write_timeval(user: &UserMemory, gva: u64, ns: u64) -> Result<(), Errno> {
+    let micros = ns.div_ceil(NS_PER_US);
+    user.write_word(gva, micros / (NS_PER_S / NS_PER_US))?;
+    user.write_word(gva.wrapping_add(8), micros % (NS_PER_S / NS_PER_US))
+}
+
+/// Writes a `struct itimerval`: interval, then what is left.
+fn write_timer(user: &UserMemory, gva: u64, left: (u64, u64)) -> Result<(), Errno> {
+    write_timeval(user, gva, left.1)?;
+    write_timeval(user, gva.wrapping_add(16), left.0)
+}
+
+/// getitimer(which, value)
+pub(super) fn getitimer(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    let [which, value_gva, ..] = request.args;
+    check_timer(which)?;
+    let now = kernel.clock.now();
+    let left = kernel.process_of(request.tid).signals.timer.left(now);
+    write_timer(&kernel.user(request.tid), value_gva, left)?;
+    Ok(Outcome::Done(0))
+}
+
+/// setitimer(which, new, old)
+pub(super) fn setitimer(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    let [which, new_gva, old_gva, ..] = request.args;
+    check_timer(which)?;
+    let user = kernel.user(request.tid);
+    let (mut after_ns, mut interval_ns) = (0, 0);
+    if new_gva != 0 {
+        interval_ns = timeval_ns(&user, new_gva)?;
+        after_ns = timeval_ns(&user, new_gva.wrapping_add(16))?;
+    }
+    let now = kernel.clock.now();
+    let timer = &mut kernel.process_of_mut(request.tid).signals.timer;
+    let old = timer.left(now);
+    timer.set(now, after_ns, interval_ns);
+    if old_gva != 0 {
+        write_timer(&user, old_gva, old)?;
+    }
+    Ok(Outcome::Done(0))
+}
+
+/// alarm(seconds)
+pub(super) fn alarm(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    let seconds = u64::from(low_u32(request.args[0]));
+    let now = kernel.clock.now();
+    let timer = &mut kernel.process_of_mut(request.tid).signals.timer;
+    let (left_ns, _) = timer.left(now);
+    timer.set(now, seconds * NS_PER_S, 0);
+    // Linux rounds to the nearest second, and a pending alarm never reads as none.
+    let left = if left_ns == 0 { 0 } else { ((left_ns + NS_PER_S / 2) / NS_PER_S).max(1) };
+    Ok(Outcome::Done(left))
+}
