@@ -111,6 +111,7 @@ fn log_line(machine: &Machine, gpa: u64, len: u64) -> Answer {
 }
 
 fn idle(machine: &Machine, deadline: u64) -> Answer {
+    machine.gate.note_boot();
     machine.gate.idle(machine.instant(deadline));
     Ok(0)
 }
@@ -190,6 +191,7 @@ fn unknown_syscall(machine: &Machine, id: u64, number: u64) -> Answer {
 
 /// Packs the next job as `vmcg_abi::call::job` describes it.
 fn job_fetch(machine: &Machine, share: &mut Share) -> Answer {
+    machine.gate.note_boot();
     let Some(next) = machine.jobs.fetch() else { return Err(Errno::AGAIN) };
     let id = next.id;
     let Some((program, size)) = share.insert(next.program) else {

@@ -47,6 +47,7 @@ struct State {
     pauses: u32,
     is_parked: bool,
     is_idle: bool,
+    has_booted: bool,
     is_stopping: bool,
 }
 
@@ -170,6 +171,25 @@ impl Gate {
         state.is_idle = false;
         drop(state);
         self.changed.notify_all();
+    }
+
+    /// The guest kernel is up: it asked for work.
+    pub(crate) fn note_boot(&self) {
+        let mut state = self.lock();
+        if !std::mem::replace(&mut state.has_booted, true) {
+            drop(state);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits until the guest kernel is up; false when it does not come up within `limit`.
+    pub(crate) fn wait_boot(&self, limit: Duration) -> bool {
+        let state = self.lock();
+        let (state, _) = self
+            .changed
+            .wait_timeout_while(state, limit, |state| !state.has_booted && !state.is_stopping)
+            .expect("no thread panics with the gate locked");
+        state.has_booted
     }
 
     /// Waits for `slice`, and longer while the vCPU is idle; false when the machine stops.

@@ -204,6 +204,12 @@ impl Machine {
         }
     }
 
+    /// Waits until the guest kernel is up and asks for work; false when it failed or did not get
+    /// there within `limit`.
+    pub fn wait_ready(&self, limit: Duration) -> bool {
+        self.gate.wait_boot(limit)
+    }
+
     /// Asks the guest to end its tasks and stops it when it does not.
     pub fn shutdown(&self) {
         self.send(Event { kind: EventKind::Shutdown, argument: 0, id: 0 });
