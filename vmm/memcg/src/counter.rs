@@ -52,16 +52,19 @@ impl Counter {
     }
 
     /// Pages that still fit; none when the usage is over the limit.
+    #[inline]
     pub(crate) const fn room(&self) -> u64 {
         self.limit.saturating_sub(self.usage)
     }
 
     /// Tells whether `pages` more fit.
+    #[inline]
     pub(crate) const fn fits(&self, pages: u64) -> bool {
         pages <= self.room()
     }
 
     /// Adds `pages` whether they fit or not; returns how many of them are over the limit.
+    #[inline]
     pub(crate) fn charge(&mut self, pages: u64) -> u64 {
         let over = pages.saturating_sub(self.room());
         self.usage = self.usage.saturating_add(pages);
@@ -73,6 +76,7 @@ impl Counter {
     ///
     /// # Panics
     /// When more would be taken off than was charged: a frame was counted twice.
+    #[inline]
     pub(crate) fn uncharge(&mut self, pages: u64) {
         self.usage = self.usage.checked_sub(pages).expect("counter holds what frames charge");
     }

@@ -93,10 +93,12 @@ impl Frame {
         Self(kind.code() | (owner.get() << SLOT_SHIFT))
     }
 
+    #[inline]
     pub(crate) const fn is_charged(self) -> bool {
         self.0 & KIND_MASK != 0
     }
 
+    #[inline]
     pub(crate) const fn kind(self) -> Option<Kind> {
         match self.0 & KIND_MASK {
             1 => Some(Kind::Anon),
@@ -109,14 +111,17 @@ impl Frame {
         }
     }
 
+    #[inline]
     pub(crate) const fn owner(self) -> SlotId {
         SlotId::new(self.0 >> SLOT_SHIFT)
     }
 
+    #[inline]
     pub(crate) const fn with_owner(self, owner: SlotId) -> Self {
         Self((self.0 & ((1 << SLOT_SHIFT) - 1)) | (owner.get() << SLOT_SHIFT))
     }
 
+    #[inline]
     pub(crate) const fn has(self, flag: Flag) -> bool {
         self.0 & flag as u32 != 0
     }
@@ -130,6 +135,7 @@ impl Frame {
     }
 
     /// Tells whether the memory counter counts the frame.
+    #[inline]
     pub(crate) fn is_memory(self) -> bool {
         self.is_charged() && !self.has(Flag::Swapped) && self.kind() != Some(Kind::Huge)
     }
@@ -148,6 +154,7 @@ impl Frames {
     }
 
     /// Returns the entry of `gfn`, or an error when guest memory ends before it.
+    #[inline]
     pub(crate) fn get(&self, gfn: Gfn) -> Result<Frame, ChargeError> {
         let place = usize::try_from(gfn.get()).map_err(|_| ChargeError::NoSuchFrame(gfn))?;
         let entry = self.entries.get(place).ok_or(ChargeError::NoSuchFrame(gfn))?;
@@ -158,6 +165,7 @@ impl Frames {
     ///
     /// # Panics
     /// When the frame is outside guest memory; callers have read the entry before.
+    #[inline]
     pub(crate) fn set(&mut self, gfn: Gfn, frame: Frame) {
         let place = usize::try_from(gfn.get()).expect("frame was read before it is written");
         self.entries[place] = frame.0;

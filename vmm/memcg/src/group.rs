@@ -125,10 +125,12 @@ impl Groups {
         self.free.push(index);
     }
 
+    #[inline]
     pub(crate) fn at(&self, index: u32) -> &Group {
         &self.arena[usize::try_from(index).expect("group numbers are indices")]
     }
 
+    #[inline]
     pub(crate) fn at_mut(&mut self, index: u32) -> &mut Group {
         &mut self.arena[usize::try_from(index).expect("group numbers are indices")]
     }

@@ -79,7 +79,12 @@ impl Memcg {
 
     /// Drops a reference to a slot; a zombie whose slot nobody names any more is gone.
     pub(crate) fn put_slot(&mut self, slot: SlotId) {
-        let Some(Holder::Group(index)) = self.owners.put(slot) else { return };
+        self.put_slot_many(slot, 1);
+    }
+
+    /// Drops `n` references to a slot.
+    pub(crate) fn put_slot_many(&mut self, slot: SlotId, n: u32) {
+        let Some(Holder::Group(index)) = self.owners.put_many(slot, n) else { return };
         let group = self.groups.at_mut(index);
         debug_assert_eq!(group.life, Life::Zombie, "a living group names its own slot");
         group.life = Life::Husk;

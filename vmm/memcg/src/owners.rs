@@ -90,10 +90,16 @@ impl Owners {
     }
 
     /// Drops one reference; returns the holder of a slot that nobody names any more.
-    pub(crate) fn put(&mut self, mut id: SlotId) -> Option<Holder> {
+    pub(crate) fn put(&mut self, id: SlotId) -> Option<Holder> {
+        self.put_many(id, 1)
+    }
+
+    /// Drops `n` references; returns the holder of a slot that nobody names any more.
+    pub(crate) fn put_many(&mut self, mut id: SlotId, mut n: u32) -> Option<Holder> {
         loop {
             let slot = &mut self.slots[id.place()];
-            slot.refs = slot.refs.checked_sub(1).expect("slot counts who names it");
+            slot.refs = slot.refs.checked_sub(n).expect("slot counts who names it");
+            n = 1;
             if slot.refs > 0 {
                 return None;
             }
@@ -118,6 +124,7 @@ impl Owners {
     }
 
     /// Returns the slot that `id` leads to, and its holder.
+    #[inline]
     pub(crate) fn resolve(&self, mut id: SlotId) -> (SlotId, Holder) {
         loop {
             match self.slots[id.place()].state {
@@ -129,6 +136,7 @@ impl Owners {
     }
 
     /// Same as [`Owners::resolve`], and shortens the way for the next time (path halving).
+    #[inline]
     pub(crate) fn resolve_mut(&mut self, mut id: SlotId) -> (SlotId, Holder) {
         loop {
             let next = match self.slots[id.place()].state {

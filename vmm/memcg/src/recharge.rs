@@ -8,7 +8,6 @@ mod mover;
 mod policy;
 
 pub(crate) use lazy::Debts;
-pub(crate) use mover::Taken;
 pub use mover::{Move, MoveError, MoveReport, Progress, Scope, Skipped};
 pub use policy::Policy;
 pub(crate) use policy::{Ancestors, Reach, Skip};

@@ -18,11 +18,13 @@ pub(crate) struct Gauges {
 
 impl Gauges {
     /// Counts a frame in.
+    #[inline]
     pub(crate) fn add(&mut self, frame: Frame) {
         self.for_each(frame, |gauge| *gauge += 1);
     }
 
     /// Counts a frame out.
+    #[inline]
     pub(crate) fn sub(&mut self, frame: Frame) {
         self.for_each(frame, |gauge| {
             *gauge = gauge.checked_sub(1).expect("gauges hold what frames count in");
@@ -54,6 +56,11 @@ impl Gauges {
     /// Pages the kmem counter counts.
     pub(crate) const fn kmem(&self) -> u64 {
         self.kmem
+    }
+
+    /// The same frames, once their tasks have come to their owner.
+    pub(crate) const fn at_home(self) -> Self {
+        Self { foreign: 0, ..self }
     }
 
     /// Frames of any sort.

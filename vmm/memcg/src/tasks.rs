@@ -1,7 +1,7 @@
 //! Which task belongs to which group.
 //!
 //! A million tasks must fit: a task is one hash-map entry, one entry in its group's set and one in
-//! the set of threads, about fifty bytes in all.
+//! the set of threads, about eighty bytes in all.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use crate::frames::{Flag, Frame};
 use crate::owners::{Holder, SlotId};
-use crate::recharge::{Ancestors, Reach, Skip, Taken};
+use crate::recharge::{Ancestors, Reach, Skip};
 use crate::stat::Gauges;
 use crate::walk::{Chain, USER};
 use crate::{ChargeError, Gfn, Memcg, MoveError, Resource, ScannedPage, Scope, Tid};
@@ -74,6 +74,31 @@ impl TransitId {
     pub(crate) const fn number(self) -> u32 {
         self.number
     }
+}
+
+/// What became of a batch of frames that were to move.
+#[derive(Debug, Default)]
+pub(crate) struct Haul {
+    /// Frames the destination owns now.
+    pub(crate) moved: u64,
+    /// Frames that were freed, swapped out or charged to someone else meanwhile.
+    pub(crate) gone: u64,
+    /// Frames that nothing was precharged for. They are the source's.
+    pub(crate) left: Vec<Gfn>,
+}
+
+/// Frames in a row that named the same slot.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    slot: Option<SlotId>,
+    frames: u32,
+}
+
+/// The two ends of a move.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ends {
+    from: u32,
+    to: u32,
 }
 
 /// All moves in progress.
@@ -233,46 +258,78 @@ impl Memcg {
         })
     }
 
+    /// Returns the two ends of a move, for [`Memcg::movable`].
+    pub(crate) fn ends(&self, number: u32) -> Ends {
+        let transit = self.transits.at(number);
+        Ends { from: transit.from, to: transit.to }
+    }
+
     /// Says why a page that a scan found does not move, if it does not.
-    pub(crate) fn movable(
-        &self,
-        number: u32,
-        page: &ScannedPage,
-        reach: Reach,
-    ) -> Result<(), Skip> {
+    pub(crate) fn movable(&self, ends: Ends, page: &ScannedPage, reach: Reach) -> Result<(), Skip> {
         let frame = self.frames.get(page.gfn).map_err(|_| Skip::NotBacked)?;
         let kind = frame.kind().filter(|_| !frame.has(Flag::Swapped)).ok_or(Skip::NotBacked)?;
-        let transit = self.transits.at(number);
         let (_, holder) = self.owners.resolve(frame.owner());
-        if holder.group() == transit.to {
+        if holder.group() == ends.to {
             return Err(Skip::There);
         }
         reach.check(kind, page.mapcount)?;
-        if holder == Holder::Group(transit.from) { Ok(()) } else { Err(Skip::ForeignOwner) }
+        if holder == Holder::Group(ends.from) { Ok(()) } else { Err(Skip::ForeignOwner) }
     }
 
-    /// Makes the destination the owner of a frame, against one precharged page. Looks at the frame
-    /// anew: since it was found movable, reclaim may have run.
-    pub(crate) fn take(&mut self, number: u32, gfn: Gfn) -> Taken {
+    /// Makes the destination the owner of frames, each against one precharged page. Looks at every
+    /// frame anew: since it was found movable, reclaim may have run. Counts in bulk, since this is
+    /// where a big move spends its time.
+    pub(crate) fn take(&mut self, number: u32, batch: &[Gfn]) -> Haul {
         let transit = self.transits.at(number);
-        let (from, slot, precharged) = (transit.from, transit.slot, transit.precharged);
-        let Some(frame) = self.frames.get(gfn).ok().filter(|frame| frame.is_memory()) else {
-            return Taken::NoLongerThere;
-        };
-        let (_, holder) = self.owners.resolve_mut(frame.owner());
-        if holder != Holder::Group(from) {
-            return Taken::NoLongerThere;
+        let (from, to, slot, ending) = (transit.from, transit.to, transit.slot, transit.ending);
+        let room = transit.precharged;
+        let mut haul = Haul::default();
+        let mut taken = Gauges::default();
+        // Neighbours mostly name the same slot: it is looked up and let go once for all of them.
+        let mut run = Run { slot: None, frames: 0 };
+        for gfn in batch {
+            let frame = self.frames.get(*gfn).ok().filter(|frame| frame.is_memory());
+            let Some(frame) = frame.filter(|frame| self.is_source(&run, *frame, from)) else {
+                haul.gone += 1;
+                continue;
+            };
+            if haul.moved == room {
+                haul.left.push(*gfn);
+                continue;
+            }
+            if run.slot != Some(frame.owner()) {
+                self.end_run(run);
+                run = Run { slot: Some(frame.owner()), frames: 0 };
+            }
+            run.frames += 1;
+            haul.moved += 1;
+            taken.add(frame);
+            self.frames.set(*gfn, frame.with_owner(slot).without(Flag::Foreign));
         }
-        if precharged == 0 {
-            return Taken::NoRoom;
-        }
-        self.owners.get(slot, 1);
-        self.replace(gfn, frame, frame.with_owner(slot).without(Flag::Foreign));
-        self.put_slot(frame.owner());
+        self.end_run(run);
+        self.owners.get(slot, u32::try_from(haul.moved).expect("a batch is part of the frames"));
+        self.groups.at_mut(from).gauges.unmerge(&taken);
+        let taken = taken.at_home();
+        self.groups.at_mut(to).gauges.merge(&taken);
         let transit = self.transits.at_mut(number);
-        transit.precharged -= 1;
-        transit.held += 1;
-        Taken::Yes
+        if ending == Ending::RollBack {
+            transit.gauges.merge(&taken);
+        }
+        transit.precharged -= haul.moved;
+        transit.held += haul.moved;
+        haul
+    }
+
+    /// Tells whether the source owns a frame; at a glance, if its neighbour named the same slot.
+    fn is_source(&self, run: &Run, frame: Frame, from: u32) -> bool {
+        run.slot == Some(frame.owner())
+            || self.owners.resolve(frame.owner()).1 == Holder::Group(from)
+    }
+
+    fn end_run(&mut self, run: Run) {
+        if let (Some(slot), true) = (run.slot, run.frames > 0) {
+            self.put_slot_many(slot, run.frames);
+        }
     }
 
     /// Notes that a frame stays behind although its task has left.

@@ -6,7 +6,7 @@ use std::ops::Bound;
 use super::Reach;
 use super::policy::Ancestors;
 use crate::transit::{Ending, Route};
-use crate::{Gfn, GroupId, Guest, Gva, Memcg, Pages, Scope, Tid};
+use crate::{GroupId, Guest, Gva, Memcg, Pages, Scope, Tid};
 
 /// Who owes pages: a task, and the group that is still charged for them.
 type Key = (Tid, GroupId);
@@ -120,13 +120,16 @@ impl Memcg {
         };
         let Ok(transit) = self.begin_transit(route) else { return Pages::ZERO };
         let number = transit.number();
+        let ends = self.ends(number);
         let mut batch = Vec::new();
         let next = guest.scan(tid, debt.cursor, pages_max.max(1), &mut |page| {
-            if self.movable(number, &page, debt.reach).is_ok() {
+            if self.movable(ends, &page, debt.reach).is_ok() {
                 batch.push(page.gfn);
             }
         });
-        let (moved, is_short) = self.take_what_fits(number, &batch);
+        let wanted = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+        let is_short = self.precharge_up_to(number, wanted) > 0;
+        let moved = self.take(number, &batch).moved;
         self.settle_transit(number);
         match next {
             // What has found no room is looked at again when it is this debt's turn.
@@ -135,13 +138,5 @@ impl Memcg {
             Ok(_) | Err(_) => self.debts.remove(key),
         }
         Pages::new(moved)
-    }
-
-    fn take_what_fits(&mut self, number: u32, batch: &[Gfn]) -> (u64, bool) {
-        let wanted = u64::try_from(batch.len()).unwrap_or(u64::MAX);
-        let short = self.precharge_up_to(number, wanted);
-        let taken = |gfn: &&Gfn| self.take(number, **gfn) == super::mover::Taken::Yes;
-        let moved = batch.iter().filter(taken).count();
-        (u64::try_from(moved).unwrap_or(u64::MAX), short > 0)
     }
 }

@@ -246,9 +246,9 @@ impl Move {
         number: u32,
         pages_max: u64,
     ) -> Result<Progress, MoveError> {
-        let (reach, counted) = (self.reach, &mut self.counted);
+        let (reach, ends, counted) = (self.reach, memcg.ends(number), &mut self.counted);
         let next = guest.scan(self.tid, self.cursor, pages_max, &mut |page| {
-            *counted += u64::from(memcg.movable(number, &page, reach).is_ok());
+            *counted += u64::from(memcg.movable(ends, &page, reach).is_ok());
         })?;
         if self.goes_on(next)? {
             return Ok(Progress::More);
@@ -289,21 +289,15 @@ impl Move {
         let next = self.fill_batch(memcg, guest, number, pages_max)?;
         let wanted = u64::try_from(self.batch.len()).unwrap_or(u64::MAX);
         secure(memcg, guest, number, wanted);
-        let mut short = false;
-        for gfn in &self.batch {
-            match memcg.take(number, *gfn) {
-                Taken::Yes => self.report.moved = plus_one(self.report.moved),
-                Taken::NoLongerThere => self.report.skipped.count(Skip::NotBacked),
-                Taken::NoRoom => {
-                    short = true;
-                    self.report.failed = plus_one(self.report.failed);
-                    if self.rule.shortage == Shortage::LeaveForeign {
-                        memcg.mark_foreign(*gfn);
-                    }
-                }
-            }
+        let haul = memcg.take(number, &self.batch);
+        self.report.moved = plus(self.report.moved, haul.moved);
+        self.report.skipped.not_backed = plus(self.report.skipped.not_backed, haul.gone);
+        let left = u64::try_from(haul.left.len()).unwrap_or(u64::MAX);
+        self.report.failed = plus(self.report.failed, left);
+        if self.rule.shortage == Shortage::LeaveForeign {
+            haul.left.iter().for_each(|gfn| memcg.mark_foreign(*gfn));
         }
-        let short = short || memcg.transits.at(number).is_short();
+        let short = left > 0 || memcg.transits.at(number).is_short();
         if short && self.rule.shortage == Shortage::RollBack {
             return Err(MoveError::NoMemory);
         }
@@ -330,9 +324,10 @@ impl Move {
         pages_max: u64,
     ) -> Result<Option<Gva>, MoveError> {
         let (reach, batch, skipped) = (self.reach, &mut self.batch, &mut self.report.skipped);
+        let ends = memcg.ends(number);
         batch.clear();
         let next = guest.scan(self.tid, self.cursor, pages_max, &mut |page| match memcg
-            .movable(number, &page, reach)
+            .movable(ends, &page, reach)
         {
             Ok(()) => batch.push(page.gfn),
             Err(Skip::There) => memcg.unmark_foreign(page.gfn),
@@ -401,17 +396,6 @@ fn secure(memcg: &mut Memcg, guest: &mut dyn Guest, number: u32, wanted: u64) {
     }
 }
 
-/// What became of a page that was to move.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
-    /// The destination owns it.
-    Yes,
-    /// It was freed, swapped out or charged to someone else meanwhile.
-    NoLongerThere,
-    /// Nothing is precharged for it.
-    NoRoom,
-}
-
 impl Skipped {
     fn count(&mut self, skip: Skip) {
         let pages = match skip {
@@ -421,12 +405,12 @@ impl Skipped {
             Skip::NotBacked => &mut self.not_backed,
             Skip::There => return,
         };
-        *pages = plus_one(*pages);
+        *pages = plus(*pages, 1);
     }
 }
 
-fn plus_one(pages: Pages) -> Pages {
-    Pages::new(pages.get() + 1)
+fn plus(pages: Pages, more: u64) -> Pages {
+    Pages::new(pages.get() + more)
 }
 
 impl From<ScanError> for MoveError {

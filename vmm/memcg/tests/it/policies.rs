@@ -95,14 +95,15 @@ proptest! {
             // Whether it fits is up to the random limits.
             let _ = m.fault(tid, page, Kind::Anon);
         }
-        for deed in before {
+        for &deed in &before {
             perform(&mut m, &groups, deed);
         }
         let start = owners(&m);
-        let forks = m.tasks().len() > 2 || between.iter().any(|(deed, _)| matches!(deed, Deed::Fork { .. }));
+        let all = before.iter().chain(between.iter().map(|(deed, _)| deed));
+        let forks = all.into_iter().any(|deed| matches!(deed, Deed::Fork { .. }));
         let mut one = m.begin(tid, b).unwrap();
         let mut outcome = Ok(Progress::More);
-        for (deed, steps) in between {
+        for &(deed, steps) in &between {
             perform(&mut m, &groups, deed);
             prop_assert_eq!(m.memcg.check(), []);
             if steps && outcome == Ok(Progress::More) {
