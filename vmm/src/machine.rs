@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use kvm_bindings::kvm_userspace_memory_region;
 use kvm_ioctls::{Cap, Kvm, VmFd};
-use memcg::{Config, Gfn, Memcg};
+use memcg::{Config, Gfn, Memcg, Tid};
 use vmcg_abi::event::{Event, EventKind};
 use vmcg_abi::layout::{FREE_RING_GPA, FREE_RING_SLOTS, PAGE_SIZE, RAM_BYTES_MIN, SHARED_GPA};
 use vmcg_abi::page::shared;
@@ -119,8 +119,9 @@ impl Machine {
         };
         slot::set(&vm, region).map_err(|why| kvm_error("guest memory", &why))?;
         let frames = memory.frames();
-        let memcg = Memcg::new(Config { frames, ..config.accounting })
-            .map_err(|why| MachineError::Accounting { why })?;
+        let refuse = |why| MachineError::Accounting { why };
+        let mut memcg = Memcg::new(Config { frames, ..config.accounting }).map_err(refuse)?;
+        memcg.task_new(Tid::INIT, Tid::INIT, memcg.root()).map_err(refuse)?;
         let accounting = Accounting {
             memcg,
             tasks: Tasks::new(),
