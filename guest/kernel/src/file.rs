@@ -10,7 +10,7 @@ mod device;
 pub(crate) mod directory;
 pub(crate) mod event;
 pub(crate) mod lookup;
-mod node;
+pub(crate) mod node;
 pub(crate) mod open;
 pub(crate) mod open_file;
 pub(crate) mod path;
@@ -19,6 +19,7 @@ mod procfs;
 mod share;
 pub(crate) mod stream;
 pub(crate) mod table;
+pub(crate) mod terminal;
 mod tmpfs;
 pub(crate) mod uapi;
 
@@ -47,6 +48,8 @@ pub(crate) struct Files {
     cache: BTreeMap<(u64, u64), share::CachedObject>,
     /// Input of jobs that was read ahead.
     lookahead: BTreeMap<u32, stream::Lookahead>,
+    /// What is kept of the jobs' terminals.
+    terminals: BTreeMap<u32, terminal::Terminal>,
     /// Pipes of which an end was dropped.
     dropped: pipe::Dropped,
 }
@@ -58,8 +61,30 @@ impl Files {
             tmpfs: tmpfs::Tmpfs::new(),
             cache: BTreeMap::new(),
             lookahead: BTreeMap::new(),
+            terminals: BTreeMap::new(),
             dropped: pipe::Dropped::default(),
         }
+    }
+
+    /// The terminal of a job.
+    pub(crate) fn terminal_mut(&mut self, job: u32) -> &mut terminal::Terminal {
+        self.terminals.entry(job).or_default()
+    }
+
+    /// The process group that signals of a job's terminal go to, once a program chose one.
+    pub(crate) fn foreground(&self, job: u32) -> Option<Tid> {
+        self.terminals.get(&job)?.foreground
+    }
+
+    /// Forgets what was kept for a job that has ended.
+    pub(crate) fn forget_job(&mut self, job: u32) {
+        self.terminals.remove(&job);
+        self.lookahead.remove(&job);
+    }
+
+    /// Whether a path lies where files can be made and changed.
+    pub(crate) fn is_writable(&self, path: &[u8]) -> bool {
+        self.tmpfs.mount(path).is_some()
     }
 
     /// Where ends of pipes note that they were dropped.

@@ -68,3 +68,8 @@ pub(crate) fn copy_frame(from: Gfn, to: Gfn) {
 pub(crate) fn gpa_of<T: ?Sized>(object: &T) -> u64 {
     core::ptr::from_ref(object).cast::<u8>().expose_provenance() as u64
 }
+
+/// Address of a kernel object that the host is going to write.
+pub(crate) fn gpa_of_mut<T: ?Sized>(object: &mut T) -> u64 {
+    core::ptr::from_mut(object).cast::<u8>().expose_provenance() as u64
+}

@@ -36,6 +36,7 @@ pub(crate) struct Entry {
 pub(crate) struct Directory {
     /// What fstat() says.
     pub(crate) stat: Stat,
+    path: Vec<u8>,
     entries: RefCell<Vec<Entry>>,
 }
 
@@ -43,9 +44,9 @@ pub(crate) struct Directory {
 type Names = BTreeMap<Vec<u8>, (u64, u8)>;
 
 impl Directory {
-    /// A directory that was just opened.
-    pub(crate) fn new(stat: Stat) -> Self {
-        Self { stat, entries: RefCell::new(Vec::new()) }
+    /// A directory that was just opened, by its normalised absolute path.
+    pub(crate) fn new(stat: Stat, path: &[u8]) -> Self {
+        Self { stat, path: path.to_vec(), entries: RefCell::new(Vec::new()) }
     }
 
     /// Entries from number `start` on that fit into `room` bytes, packed as getdents64() gives
@@ -54,12 +55,11 @@ impl Directory {
         &self,
         kernel: &mut Kernel,
         tid: Tid,
-        path: &[u8],
         start: u64,
         room: usize,
     ) -> Result<(Vec<u8>, u64), Errno> {
         if start == 0 {
-            *self.entries.borrow_mut() = gather(kernel, tid, path)?;
+            *self.entries.borrow_mut() = gather(kernel, tid, &self.path)?;
         }
         let mut packed = Vec::new();
         let mut next = start;

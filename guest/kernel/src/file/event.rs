@@ -63,7 +63,8 @@ impl EventCounter {
         if added > VALUE_MAX {
             return Err(Errno::EINVAL);
         }
-        let Some(value) = self.value.get().checked_add(added).filter(|&sum| sum <= VALUE_MAX) else {
+        let Some(value) = self.value.get().checked_add(added).filter(|&sum| sum <= VALUE_MAX)
+        else {
             return Ok(Transfer::Wait(WaitKey::Object(self.wait_id)));
         };
         self.value.set(value);

@@ -153,10 +153,9 @@ impl Place {
             Found::Share(file) => file.stat(),
             Found::Node(node) => node.stat(),
             Found::Device(device) => device.stat(),
-            Found::Terminal => Stat {
-                rdev: super::uapi::device(5, 0),
-                ..made_up(mode::CHARACTER | 0o666)
-            },
+            Found::Terminal => {
+                Stat { rdev: super::uapi::device(5, 0), ..made_up(mode::CHARACTER | 0o666) }
+            }
             Found::Text(_) => made_up(mode::REGULAR | 0o444),
             Found::Directory => made_up(mode::DIRECTORY | 0o555),
             Found::Link(_) => made_up(mode::LINK | 0o777),

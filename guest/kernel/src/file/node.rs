@@ -8,8 +8,9 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 
-use super::uapi::{Stat, mode};
+use super::uapi::{SECTOR_LEN, Stat, mode};
 use crate::memory::object::Object;
+use vmcg_abi::layout::PAGE_SIZE;
 
 /// Device number of every tmpfs.
 const TMPFS_DEV: u64 = 0x20;
@@ -82,11 +83,13 @@ impl Node {
 
     /// What stat() says.
     pub(crate) fn stat(&self) -> Stat {
-        let size = match &self.body {
-            NodeBody::File(object) => object.size(),
-            NodeBody::Directory(names, _) => 20 * (names.borrow().len() as u64 + 2),
-            NodeBody::Link(target) => target.len() as u64,
-            NodeBody::Gone => 0,
+        /// What tmpfs counts for each name of a directory, the dots included.
+        const NAME_SIZE: u64 = 20;
+        let (size, pages) = match &self.body {
+            NodeBody::File(object) => (object.size(), object.page_count()),
+            NodeBody::Directory(names, _) => (NAME_SIZE * (names.borrow().len() as u64 + 2), 0),
+            NodeBody::Link(target) => (target.len() as u64, 0),
+            NodeBody::Gone => (0, 0),
         };
         Stat {
             dev: TMPFS_DEV,
@@ -95,6 +98,7 @@ impl Node {
             nlink: self.nlink.get(),
             rdev: 0,
             size,
+            blocks: pages * (PAGE_SIZE / SECTOR_LEN),
             mtime_ns: self.mtime_ns.get(),
         }
     }

@@ -104,8 +104,11 @@ fn open_place(
         return Err(Errno::ENOTDIR);
     }
     if flags & open::PATH != 0 {
-        let body =
-            if stat.is_directory() { Body::Directory(Directory::new(stat)) } else { Body::Path(stat) };
+        let body = if stat.is_directory() {
+            Body::Directory(Directory::new(stat, &place.path))
+        } else {
+            Body::Path(stat)
+        };
         return Ok(Rc::new(OpenFile::new(body, flags, place.path)));
     }
     if stat.is_link() {
@@ -116,13 +119,11 @@ fn open_place(
         if is_changing || flags & open::CREATE != 0 {
             return Err(Errno::EISDIR);
         }
-        let body = Body::Directory(Directory::new(stat));
+        let body = Body::Directory(Directory::new(stat, &place.path));
         return Ok(Rc::new(OpenFile::new(body, flags, place.path)));
     }
     let body = match place.found {
-        Found::Share(file) if is_changing => {
-            copy_up(kernel, tid, &place.path, file, flags)?
-        }
+        Found::Share(file) if is_changing => copy_up(kernel, tid, &place.path, file, flags)?,
         Found::Share(file) if stat.is_regular() => {
             Body::Cached(Cached { object: file.into_object(kernel), stat })
         }

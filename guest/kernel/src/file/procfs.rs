@@ -104,9 +104,7 @@ fn of_process(kernel: &Kernel, pid: Tid, within: &[&[u8]]) -> Result<ProcEntry, 
     let tid = first_task(kernel, pid).ok_or(Errno::ENOENT)?;
     match *within {
         [] | [b"fd"] => Ok(ProcEntry::Directory),
-        [b"cwd"] => {
-            Ok(ProcEntry::Link(super::context_of(kernel, tid).borrow().directory.clone()))
-        }
+        [b"cwd"] => Ok(ProcEntry::Link(super::context_of(kernel, tid).borrow().directory.clone())),
         [b"exe"] => Ok(ProcEntry::Link(kernel.process_of(tid).executable.clone())),
         [b"root"] => Ok(ProcEntry::Link(b"/".to_vec())),
         [b"fd", fd] => {
@@ -123,11 +121,7 @@ fn of_process(kernel: &Kernel, pid: Tid, within: &[&[u8]]) -> Result<ProcEntry, 
 }
 
 /// Names in the directory `/proc` + `rest`, with the types of their files.
-pub(crate) fn names(
-    kernel: &Kernel,
-    tid: Tid,
-    rest: &[u8],
-) -> Result<Vec<(Vec<u8>, u32)>, Errno> {
+pub(crate) fn names(kernel: &Kernel, tid: Tid, rest: &[u8]) -> Result<Vec<(Vec<u8>, u32)>, Errno> {
     let parts: Vec<&[u8]> = path::components(rest).collect();
     match *parts.as_slice() {
         [] => {
@@ -135,8 +129,8 @@ pub(crate) fn names(
             let files = MACHINE.iter().map(|(name, _)| (name.to_vec(), mode::REGULAR));
             let links = MACHINE_LINKS.iter().map(|(name, _)| (name.to_vec(), mode::LINK));
             let processes = kernel.processes.values().filter(|process| process.ended.is_none());
-            let processes =
-                processes.map(|process| (format!("{}", process.id.0).into_bytes(), mode::DIRECTORY));
+            let processes = processes
+                .map(|process| (format!("{}", process.id.0).into_bytes(), mode::DIRECTORY));
             Ok(own.chain(files).chain(links).chain(processes).collect())
         }
         [b"self", ref within @ ..] => in_process(kernel, kernel.task(tid).process, within),

@@ -2,7 +2,7 @@
 
 use alloc::rc::{Rc, Weak};
 
-use super::uapi::Stat;
+use super::uapi::{SECTOR_LEN, Stat};
 use crate::errno::Errno;
 use crate::host::{self, Follow, HostStat};
 use crate::kernel::Kernel;
@@ -46,6 +46,7 @@ impl ShareFile {
             nlink: host.nlink,
             rdev: 0,
             size: host.size,
+            blocks: host.size.div_ceil(SECTOR_LEN),
             mtime_ns: host.mtime_s.saturating_mul(NS_PER_S).saturating_add(host.mtime_ns),
         }
     }

@@ -116,6 +116,11 @@ impl Stream {
         Readiness { can_read, can_write: self.is_terminal(), ..Readiness::default() }
     }
 
+    /// Bytes of input that can be read without asking the host.
+    pub(crate) fn read_ahead(&self, kernel: &Kernel) -> u64 {
+        kernel.files.lookahead.get(&self.job).map_or(0, |ahead| ahead.bytes.len() as u64)
+    }
+
     /// What waiters for a change of readiness wait for.
     pub(crate) fn wait_key(&self) -> WaitKey {
         self.key()

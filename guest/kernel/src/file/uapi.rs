@@ -27,7 +27,8 @@ pub(crate) mod open {
     /// An unnamed file; its bits hold DIRECTORY too.
     pub(crate) const TEMPORARY: u32 = 0o20_200_000;
     /// What F_GETFL tells: the rest applies to the open() alone.
-    pub(crate) const STATUS: u32 = ACCESS_MODE | APPEND | NON_BLOCKING | LARGE_FILE | PATH | DIRECTORY;
+    pub(crate) const STATUS: u32 =
+        ACCESS_MODE | APPEND | NON_BLOCKING | LARGE_FILE | PATH | DIRECTORY;
     /// What F_SETFL may change.
     pub(crate) const CHANGEABLE: u32 = APPEND | NON_BLOCKING;
 }
@@ -67,7 +68,7 @@ pub(crate) const STATFS_LEN: usize = 120;
 /// Bytes of a page and of a block of every file system here.
 const BLOCK_LEN: u64 = 4096;
 /// Unit of `st_blocks`.
-const SECTOR_LEN: u64 = 512;
+pub(crate) const SECTOR_LEN: u64 = 512;
 /// STATX_BASIC_STATS.
 const STATX_MASK: u32 = 0x7ff;
 
@@ -81,6 +82,8 @@ pub(crate) struct Stat {
     /// Device number of a device file.
     pub(crate) rdev: u64,
     pub(crate) size: u64,
+    /// What it takes to store it, in units of 512 bytes.
+    pub(crate) blocks: u64,
     /// Last change, in nanoseconds since 1970; the other times are told to be the same.
     pub(crate) mtime_ns: u64,
 }
@@ -97,7 +100,7 @@ impl Stat {
         put(&mut bytes, 40, self.rdev);
         put(&mut bytes, 48, self.size);
         put(&mut bytes, 56, BLOCK_LEN);
-        put(&mut bytes, 64, self.size.div_ceil(SECTOR_LEN));
+        put(&mut bytes, 64, self.blocks);
         for at in [72, 88, 104] {
             put(&mut bytes, at, seconds);
             put(&mut bytes, at + 8, nanos);
@@ -115,7 +118,7 @@ impl Stat {
         // stx_mode is 16 bits at 28; the shift leaves the upper half of the word zero otherwise.
         put(&mut bytes, 32, self.ino);
         put(&mut bytes, 40, self.size);
-        put(&mut bytes, 48, self.size.div_ceil(SECTOR_LEN));
+        put(&mut bytes, 48, self.blocks);
         // Access, birth, change and modification time are 16 bytes each from 64 on; birth is unknown.
         for at in [64, 96, 112] {
             put(&mut bytes, at, seconds);
@@ -176,5 +179,6 @@ fn put(bytes: &mut [u8], at: usize, value: u64) {
 }
 
 const _: () = assert!(entry_type(mode::DIRECTORY) == 4 && entry_type(mode::REGULAR) == 8);
-const _: () = assert!(device(1, 3) == 0x103 && device_halves(device(136, 0x345)) == 136 | 0x345 << 32);
+const _: () =
+    assert!(device(1, 3) == 0x103 && device_halves(device(136, 0x345)) == 136 | 0x345 << 32);
 const _: () = assert!(open::TEMPORARY & open::DIRECTORY != 0);

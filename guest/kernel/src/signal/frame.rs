@@ -126,7 +126,11 @@ pub(crate) struct Place {
 impl Place {
     /// The place for a frame with `state_len` bytes of extended state; `None` when the stack
     /// pointer leaves no room.
-    pub(crate) fn below(rsp: u64, alternate: Option<AlternateStack>, state_len: usize) -> Option<Self> {
+    pub(crate) fn below(
+        rsp: u64,
+        alternate: Option<AlternateStack>,
+        state_len: usize,
+    ) -> Option<Self> {
         let top = match alternate.and_then(|stack| stack.top_for(rsp)) {
             Some(top) => top,
             None => rsp.checked_sub(RED_ZONE)?,
@@ -178,9 +182,24 @@ fn context_words(r: &Registers) -> [u64; 18] {
 /// The inverse of [`context_words`].
 fn set_context_words(r: &mut Registers, word: impl Fn(usize) -> u64) {
     let places = [
-        &mut r.r8, &mut r.r9, &mut r.r10, &mut r.r11, &mut r.r12, &mut r.r13, &mut r.r14,
-        &mut r.r15, &mut r.rdi, &mut r.rsi, &mut r.rbp, &mut r.rbx, &mut r.rdx, &mut r.rax,
-        &mut r.rcx, &mut r.rsp, &mut r.rip, &mut r.rflags,
+        &mut r.r8,
+        &mut r.r9,
+        &mut r.r10,
+        &mut r.r11,
+        &mut r.r12,
+        &mut r.r13,
+        &mut r.r14,
+        &mut r.r15,
+        &mut r.rdi,
+        &mut r.rsi,
+        &mut r.rbp,
+        &mut r.rbx,
+        &mut r.rdx,
+        &mut r.rax,
+        &mut r.rcx,
+        &mut r.rsp,
+        &mut r.rip,
+        &mut r.rflags,
     ];
     for (i, place) in places.into_iter().enumerate() {
         *place = word(i);

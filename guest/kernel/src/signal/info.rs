@@ -30,8 +30,6 @@ pub(crate) mod code {
     pub(crate) const BUS_ADRALN: i32 = 1;
     /// Beyond the end of a mapped file, for SIGBUS.
     pub(crate) const BUS_ADRERR: i32 = 2;
-    /// Breakpoint, for SIGTRAP.
-    pub(crate) const TRAP_BRKPT: i32 = 1;
     /// Single step, for SIGTRAP.
     pub(crate) const TRAP_TRACE: i32 = 2;
     /// A child ended by itself, for SIGCHLD.

@@ -1,6 +1,117 @@
-//! System calls: file.
+//! System calls of files.
+
+mod attribute;
+mod copy;
+mod descriptor;
+mod ioctl;
+mod name;
+mod stat;
+mod transfer;
+
+pub(super) use name::install;
 
 use super::Entry;
+use super::request::Request;
+use crate::errno::Errno;
+use crate::file::{OpenFile, lookup, path, table_of};
+use crate::kernel::Kernel;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
 
 /// The group's rows of the table.
-pub(crate) const CALLS: &[Entry] = &[];
+pub(crate) const CALLS: &[Entry] = &[
+    (0, "read", transfer::read),
+    (1, "write", transfer::write),
+    (2, "open", name::open),
+    (3, "close", descriptor::close),
+    (4, "stat", stat::stat),
+    (5, "fstat", stat::fstat),
+    (6, "lstat", stat::lstat),
+    (8, "lseek", descriptor::lseek),
+    (16, "ioctl", ioctl::ioctl),
+    (17, "pread64", transfer::pread64),
+    (18, "pwrite64", transfer::pwrite64),
+    (19, "readv", transfer::readv),
+    (20, "writev", transfer::writev),
+    (21, "access", stat::access),
+    (32, "dup", descriptor::dup),
+    (33, "dup2", descriptor::dup2),
+    (40, "sendfile", copy::sendfile),
+    (72, "fcntl", descriptor::fcntl),
+    (73, "flock", descriptor::flock),
+    (74, "fsync", descriptor::fsync),
+    (75, "fdatasync", descriptor::fsync),
+    (76, "truncate", attribute::truncate),
+    (77, "ftruncate", attribute::ftruncate),
+    (79, "getcwd", name::getcwd),
+    (80, "chdir", name::chdir),
+    (81, "fchdir", name::fchdir),
+    (82, "rename", name::rename),
+    (83, "mkdir", name::mkdir),
+    (84, "rmdir", name::rmdir),
+    (85, "creat", name::creat),
+    (86, "link", name::link),
+    (87, "unlink", name::unlink),
+    (88, "symlink", name::symlink),
+    (89, "readlink", name::readlink),
+    (90, "chmod", attribute::chmod),
+    (91, "fchmod", attribute::fchmod),
+    (92, "chown", attribute::chown),
+    (93, "fchown", attribute::fchown),
+    (94, "lchown", attribute::chown),
+    (95, "umask", attribute::umask),
+    (137, "statfs", stat::statfs),
+    (138, "fstatfs", stat::fstatfs),
+    (162, "sync", descriptor::sync),
+    (187, "readahead", descriptor::fsync),
+    (217, "getdents64", name::getdents64),
+    (221, "fadvise64", descriptor::fsync),
+    (257, "openat", name::openat),
+    (258, "mkdirat", name::mkdirat),
+    (260, "fchownat", attribute::fchownat),
+    (262, "newfstatat", stat::newfstatat),
+    (263, "unlinkat", name::unlinkat),
+    (264, "renameat", name::renameat),
+    (265, "linkat", name::linkat),
+    (266, "symlinkat", name::symlinkat),
+    (267, "readlinkat", name::readlinkat),
+    (268, "fchmodat", attribute::fchmodat),
+    (269, "faccessat", stat::faccessat),
+    (280, "utimensat", attribute::utimensat),
+    (285, "fallocate", attribute::fallocate),
+    (292, "dup3", descriptor::dup3),
+    (295, "preadv", transfer::preadv),
+    (296, "pwritev", transfer::pwritev),
+    (316, "renameat2", name::renameat2),
+    (319, "memfd_create", name::memfd_create),
+    (326, "copy_file_range", copy::copy_file_range),
+    (332, "statx", stat::statx),
+    (436, "close_range", descriptor::close_range),
+    (439, "faccessat2", stat::faccessat2),
+];
+
+/// The working directory, as a descriptor word of the calls without one.
+const AT_CWD: u64 = crate::file::uapi::at::CWD.cast_unsigned() as u64;
+
+/// The open file of a descriptor of the caller.
+pub(super) fn file_of(kernel: &Kernel, request: &Request, fd: u64) -> Result<Rc<OpenFile>, Errno> {
+    table_of(kernel, request.tid).borrow().get(fd)
+}
+
+/// How many descriptors the caller may have (RLIMIT_NOFILE).
+pub(super) fn descriptor_limit(kernel: &Kernel, request: &Request) -> u64 {
+    let limit = kernel.process_of(request.tid).limits[crate::task::process::LIMIT_FILES].0;
+    // A table is never longer than what Linux allows at most (fs.nr_open).
+    limit.min(1 << 20)
+}
+
+/// The path at an address, as given.
+pub(super) fn given_path(kernel: &Kernel, request: &Request, gva: u64) -> Result<Vec<u8>, Errno> {
+    kernel.user(request.tid).read_c_string(gva, path::PATH_MAX)
+}
+
+/// The absolute path that a descriptor and an address of a path stand for.
+fn absolute(kernel: &Kernel, request: &Request, fd: u64, gva: u64) -> Result<Vec<u8>, Errno> {
+    let given = given_path(kernel, request, gva)?;
+    lookup::absolute(kernel, request.tid, fd, &given)
+}

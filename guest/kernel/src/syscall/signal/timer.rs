@@ -1,6 +1,7 @@
 //! System calls of the interval timer.
 
 use super::super::request::{Outcome, Request};
+use super::super::time::timeval_ns;
 use crate::errno::Errno;
 use crate::kernel::Kernel;
 use crate::memory::user::UserMemory;
@@ -14,15 +15,6 @@ const NS_PER_US: u64 = 1000;
 /// Differs from Linux: the timers that count processor time (1 and 2) do not exist.
 fn check_timer(which: u64) -> Result<(), Errno> {
     if which == 0 { Ok(()) } else { Err(Errno::EINVAL) }
-}
-
-/// Reads a `struct timeval` as nanoseconds.
-fn timeval_ns(user: &UserMemory, gva: u64) -> Result<u64, Errno> {
-    let (seconds, micros) = (user.read_word(gva)?, user.read_word(gva.wrapping_add(8))?);
-    if seconds > i64::MAX.cast_unsigned() || micros >= NS_PER_S / NS_PER_US {
-        return Err(Errno::EINVAL);
-    }
-    Ok(seconds.saturating_mul(NS_PER_S).saturating_add(micros * NS_PER_US))
 }
 
 /// Writes nanoseconds as a `struct timeval`, rounded up so that time left never reads as none.

@@ -1,0 +1,196 @@
+//! Changing what files are: length, permissions, owner, times. Only files in memory can be changed.
+
+use alloc::rc::Rc;
+
+use super::super::request::{Outcome, Request};
+use super::super::time::timespec_ns;
+use super::{AT_CWD, absolute, file_of};
+use crate::errno::Errno;
+use crate::file::context_of;
+use crate::file::lookup::{Found, lookup};
+use crate::file::node::Node;
+use crate::file::open::open;
+use crate::file::open_file::Body;
+use crate::file::uapi::open as flag;
+use crate::host::Follow;
+use crate::kernel::Kernel;
+use crate::memory::object::Object;
+use crate::number::low_u32;
+
+/// Longest file.
+const SIZE_MAX: u64 = 1 << 46;
+
+/// The node of a file that can be changed: EROFS where there is none.
+fn node_at(
+    kernel: &mut Kernel,
+    request: &Request,
+    fd: u64,
+    path_gva: u64,
+) -> Result<Rc<Node>, Errno> {
+    let absolute = absolute(kernel, request, fd, path_gva)?;
+    match lookup(kernel, request.tid, &absolute, Follow::Yes)?.found {
+        Found::Node(node) => Ok(node),
+        Found::Share(_) => Err(Errno::EROFS),
+        _ => Err(Errno::EPERM),
+    }
+}
+
+/// The node of an open file.
+fn node_of(kernel: &Kernel, request: &Request, fd: u64) -> Result<Rc<Node>, Errno> {
+    match &file_of(kernel, request, fd)?.body {
+        Body::Memory(node, _) => Ok(node.clone()),
+        Body::Cached(_) | Body::Directory(_) => Err(Errno::EROFS),
+        _ => Err(Errno::EPERM),
+    }
+}
+
+/// A length that a program asks for.
+fn checked_size(size: u64) -> Result<u64, Errno> {
+    match size {
+        size if size.cast_signed() < 0 => Err(Errno::EINVAL),
+        size if size > SIZE_MAX => Err(Errno::EFBIG),
+        size => Ok(size),
+    }
+}
+
+/// truncate(path, length)
+pub(super) fn truncate(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    let [path_gva, size, ..] = request.args;
+    let size = checked_size(size)?;
+    let absolute = absolute(kernel, request, AT_CWD, path_gva)?;
+    let file = open(kernel, request.tid, &absolute, flag::WRITE_ONLY, 0)?;
+    let Body::Memory(_, object) = &file.body else {
+        return Err(Errno::EINVAL);
+    };
+    object.set_size(size);
+    Ok(Outcome::Done(0))
+}
+
+/// The object of a file that was opened for writing.
+fn writable_object(kernel: &Kernel, request: &Request, fd: u64) -> Result<Rc<Object>, Errno> {
+    let file = file_of(kernel, request, fd)?;
+    match &file.body {
+        Body::Memory(node, object) if file.can_write() => {
+            node.touch(kernel.clock.realtime());
+            Ok(object.clone())
+        }
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// ftruncate(fd, length)
+pub(super) fn ftruncate(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    let [fd, size, ..] = request.args;
+    let size = checked_size(size)?;
+    writable_object(kernel, request, fd)?.set_size(size);
+    Ok(Outcome::Done(0))
+}
+
+/// fallocate(fd, mode, offset, length). Pages are made when they are touched, not before.
+pub(super) fn fallocate(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    const KEEP_SIZE: u32 = 1;
+    const PUNCH_HOLE: u32 = 2;
+    const ZERO_RANGE: u32 = 16;
+    let [fd, mode, offset, len, ..] = request.args;
+    if len == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let offset = checked_size(offset)?;
+    let end = checked_size(offset.checked_add(checked_size(len)?).ok_or(Errno::EFBIG)?)?;
+    let object = writable_object(kernel, request, fd)?;
+    let mode = low_u32(mode);
+    match mode & !KEEP_SIZE {
+        0 => {}
+        PUNCH_HOLE if mode & KEEP_SIZE != 0 => object.punch(offset..end),
+        ZERO_RANGE => object.punch(offset..end),
+        _ => return Err(Errno::EOPNOTSUPP),
+    }
+    if mode & KEEP_SIZE == 0 && end > object.size() {
+        object.set_size(end);
+    }
+    Ok(Outcome::Done(0))
+}
+
+/// chmod(path, mode)
+pub(super) fn chmod(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    let [path_gva, mode, ..] = request.args;
+    node_at(kernel, request, AT_CWD, path_gva)?.set_permissions(low_u32(mode));
+    Ok(Outcome::Done(0))
+}
+
+/// fchmod(fd, mode)
+pub(super) fn fchmod(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    let [fd, mode, ..] = request.args;
+    node_of(kernel, request, fd)?.set_permissions(low_u32(mode));
+    Ok(Outcome::Done(0))
+}
+
+/// fchmodat(directory, path, mode)
+pub(super) fn fchmodat(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    let [fd, path_gva, mode, ..] = request.args;
+    node_at(kernel, request, fd, path_gva)?.set_permissions(low_u32(mode));
+    Ok(Outcome::Done(0))
+}
+
+/// The one user there is: 0, or -1 for no change.
+fn check_owner(user: u64, group: u64) -> Result<Outcome, Errno> {
+    let is_known = |id: u64| matches!(low_u32(id), 0 | u32::MAX);
+    if is_known(user) && is_known(group) { Ok(Outcome::Done(0)) } else { Err(Errno::EPERM) }
+}
+
+/// chown(path, user, group) and lchown()
+pub(super) fn chown(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    let [path_gva, user, group, ..] = request.args;
+    node_at(kernel, request, AT_CWD, path_gva)?;
+    check_owner(user, group)
+}
+
+/// fchown(fd, user, group)
+pub(super) fn fchown(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    let [fd, user, group, ..] = request.args;
+    node_of(kernel, request, fd)?;
+    check_owner(user, group)
+}
+
+/// fchownat(directory, path, user, group, flags)
+pub(super) fn fchownat(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    let [fd, path_gva, user, group, ..] = request.args;
+    node_at(kernel, request, fd, path_gva)?;
+    check_owner(user, group)
+}
+
+/// umask(mask)
+pub(super) fn umask(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    const PERMISSIONS: u32 = 0o777;
+    let context = context_of(kernel, request.tid);
+    let new = low_u32(request.args[0]) & PERMISSIONS;
+    let old = core::mem::replace(&mut context.borrow_mut().umask, new);
+    Ok(Outcome::Done(u64::from(old)))
+}
+
+/// utimensat(directory, path, times, flags). Only the time of the last change is kept.
+pub(super) fn utimensat(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    const NOW: u64 = 0x3fff_ffff;
+    const OMIT: u64 = 0x3fff_fffe;
+    /// Bytes of the access time, which comes before the time of change.
+    const TIMESPEC_LEN: u64 = 16;
+    let [fd, path_gva, times_gva, ..] = request.args;
+    let node = if path_gva == 0 {
+        node_of(kernel, request, fd)?
+    } else {
+        node_at(kernel, request, fd, path_gva)?
+    };
+    let now = kernel.clock.realtime();
+    if times_gva == 0 {
+        node.touch(now);
+        return Ok(Outcome::Done(0));
+    }
+    let user = kernel.user(request.tid);
+    let gva = times_gva.wrapping_add(TIMESPEC_LEN);
+    match user.read_word(gva.wrapping_add(8))? {
+        NOW => node.touch(now),
+        OMIT => {}
+        _ => node.touch(timespec_ns(&user, gva)?),
+    }
+    Ok(Outcome::Done(0))
+}
