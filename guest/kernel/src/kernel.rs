@@ -1,6 +1,6 @@
 //! The kernel's state, all of it, and the loop that runs tasks.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::file::Files;
 use crate::memory::frames::Frames;
@@ -18,6 +18,8 @@ pub(crate) struct Kernel {
     pub(crate) processes: BTreeMap<Tid, Process>,
     /// Tasks that could run, in turn.
     pub(crate) ready: VecDeque<Tid>,
+    /// Sleeping tasks that have a deadline, the next first.
+    pub(crate) sleepers: BTreeSet<(u64, Tid)>,
     /// The task whose extended state and segment bases the CPU holds.
     pub(crate) loaded: Option<Tid>,
     pub(crate) clock: Clock,
@@ -38,6 +40,7 @@ impl Kernel {
             tasks: BTreeMap::new(),
             processes: BTreeMap::new(),
             ready: VecDeque::new(),
+            sleepers: BTreeSet::new(),
             loaded: None,
             clock,
             files: Files::new(),

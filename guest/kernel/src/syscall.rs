@@ -17,7 +17,7 @@ use crate::host;
 use crate::kernel::Kernel;
 use crate::number::Tid;
 use crate::signal as signals;
-use crate::task::{Interrupted, TaskState};
+use crate::task::Interrupted;
 use request::{OnSignal, Outcome, Request, Wait};
 use vmcg_abi::page::shared;
 
@@ -109,7 +109,7 @@ fn finish(kernel: &mut Kernel, tid: Tid, value: u64) {
 /// Puts a task to sleep, unless a signal is waiting to be delivered: then the signal ends the call.
 fn block(kernel: &mut Kernel, request: Request, wait: Wait) {
     let tid = request.tid;
-    if signals::has_deliverable(kernel, tid) {
+    if wait.on_signal != OnSignal::Ignore && signals::has_deliverable(kernel, tid) {
         let number = request.number;
         match wait.on_signal {
             OnSignal::Return(value) => finish(kernel, tid, value),
@@ -119,7 +119,6 @@ fn block(kernel: &mut Kernel, request: Request, wait: Wait) {
         }
         return;
     }
-    let task = kernel.task_mut(tid);
-    task.request = Some(Request { is_woken: false, ..request });
-    task.state = TaskState::Blocked(wait);
+    kernel.task_mut(tid).request = Some(Request { is_woken: false, ..request });
+    kernel.sleep(tid, wait);
 }

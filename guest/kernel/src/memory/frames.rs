@@ -30,6 +30,7 @@ struct Inner {
     first_candidate: usize,
     /// Frames that are not handed out, those in the ring included.
     free: u64,
+    total: u64,
     frame_table_gpa: u64,
     /// Frames pushed to the free ring so far.
     ring_head: u64,
@@ -51,6 +52,7 @@ impl Frames {
             taken,
             first_candidate: index(first.0 / 64),
             free: end.0 - first.0,
+            total: end.0 - first.0,
             frame_table_gpa,
             ring_head: 0,
             ring_reused: 0,
@@ -82,6 +84,11 @@ impl Frames {
     /// Frames that could be handed out, at most.
     pub(crate) fn free_count(&self) -> u64 {
         self.inner.borrow().free
+    }
+
+    /// Frames there are.
+    pub(crate) fn total_count(&self) -> u64 {
+        self.inner.borrow().total
     }
 
     /// What a frame is used for, and how often it is mapped.

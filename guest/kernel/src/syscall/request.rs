@@ -71,6 +71,8 @@ pub(crate) enum OnSignal {
     RestartWithoutHandler,
     /// EINTR.
     Interrupt,
+    /// Nothing: it goes on sleeping.
+    Ignore,
     /// It answers this: what it has done so far.
     Return(u64),
 }

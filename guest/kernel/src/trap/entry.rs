@@ -97,6 +97,7 @@ global_asm!(
 global_asm!(
     // Entry of each vector in the kernel's address space, ring 3: rsp is at the end of SAVED.
     ".balign 8",
+    ".globl trap_entries",
     "trap_entries:",
     ".set vector, 0",
     ".rept {vectors}",
@@ -128,6 +129,7 @@ global_asm!(
     "    pop rbx",
     "    ret",
     // fn enter_task(registers: *const Registers); returns when the task has trapped.
+    ".globl enter_task",
     "enter_task:",
     "    push rbx",
     "    push rbp",

@@ -1,0 +1,73 @@
+//! Events of the host, taken from the ring between two tasks' turns.
+
+use vmcg_abi::event::{Event, EventKind};
+use vmcg_abi::layout::{EVENT_RING_GPA, EVENT_RING_SLOTS};
+use vmcg_abi::page::shared;
+
+use crate::kernel::Kernel;
+use crate::number::Tid;
+use crate::signal::{Signal, SignalInfo, send_process};
+use crate::task::process::WaitStatus;
+use crate::{file, host, job, physical};
+
+/// Takes every event there is.
+pub(crate) fn take_all(kernel: &mut Kernel) {
+    if host::shared_word(shared::EVENTS_PENDING) == 0 {
+        return;
+    }
+    host::set_shared_word(shared::EVENTS_PENDING, 0);
+    let mut tail = host::shared_word(shared::EVENT_TAIL);
+    while tail < host::shared_word(shared::EVENT_HEAD) {
+        let word = physical::word(EVENT_RING_GPA + tail % EVENT_RING_SLOTS * 8);
+        tail += 1;
+        host::set_shared_word(shared::EVENT_TAIL, tail);
+        if let Some(event) = Event::from_word(word) {
+            take(kernel, event);
+        }
+    }
+}
+
+fn take(kernel: &mut Kernel, event: Event) {
+    let tid = Tid(event.id);
+    match event.kind {
+        EventKind::Kill => {
+            if kernel.tasks.contains_key(&tid) {
+                kernel.exit_group(tid, WaitStatus::killed(Signal::KILL.number()));
+            }
+        }
+        EventKind::Signal => {
+            let process = kernel.tasks.get(&tid).map_or(tid, |task| task.process);
+            if let Some(signal) = Signal::from_word(u64::from(event.argument)) {
+                send_process(kernel, process, SignalInfo::kernel(signal));
+            }
+        }
+        EventKind::Job => job::start_all(kernel),
+        EventKind::Stream => file::stream_ready(kernel, event.id),
+        EventKind::Wait => set_held(kernel, tid, Hold::Held),
+        EventKind::Wake => set_held(kernel, tid, Hold::Free),
+        EventKind::Shutdown => shutdown(kernel),
+    }
+}
+
+/// Whether the host lets a task run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    Held,
+    Free,
+}
+
+fn set_held(kernel: &mut Kernel, tid: Tid, hold: Hold) {
+    if let Some(task) = kernel.tasks.get_mut(&tid) {
+        task.is_held = hold == Hold::Held;
+        kernel.enqueue(tid);
+    }
+}
+
+/// Ends every task, then the machine.
+fn shutdown(kernel: &mut Kernel) {
+    kernel.is_ending = true;
+    while let Some(tid) = kernel.tasks.keys().next().copied() {
+        kernel.exit_group(tid, WaitStatus::killed(Signal::KILL.number()));
+    }
+    host::shutdown();
+}

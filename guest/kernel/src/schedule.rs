@@ -1,0 +1,261 @@
+//! Who runs next. One vCPU, tasks in turn; the host ends a turn by setting `TICK`.
+
+use vmcg_abi::layout::TASK_END;
+use vmcg_abi::page::shared;
+
+use crate::kernel::Kernel;
+use crate::memory::fault::{Access, Fault};
+use crate::number::Tid;
+use crate::signal::{self, Signal, SignalInfo, code};
+use crate::syscall::request::{Wait, WaitKey};
+use crate::task::process::WaitStatus;
+use crate::task::{TaskState, extended};
+use crate::trap::{self, Trap};
+use crate::{event, host, syscall};
+
+/// Runs tasks for as long as the machine is up.
+pub(crate) fn run(kernel: &mut Kernel) -> ! {
+    loop {
+        event::take_all(kernel);
+        signal::expire(kernel);
+        kernel.wake_sleepers();
+        let deadline = kernel.next_deadline();
+        if let Some(tid) = kernel.next_task() {
+            host::set_shared_word(shared::DEADLINE, deadline.unwrap_or(u64::MAX));
+            host::set_shared_word(shared::RUNNABLE, kernel.ready.len() as u64);
+            take_turn(kernel, tid);
+        } else {
+            host::set_shared_word(shared::CURRENT_TID, 0);
+            host::set_shared_word(shared::RUNNABLE, 0);
+            host::idle(deadline);
+        }
+    }
+}
+
+/// Brings a task up to date, lets it run until it traps, and handles the trap.
+fn take_turn(kernel: &mut Kernel, tid: Tid) {
+    host::set_shared_word(shared::CURRENT_TID, tid.word());
+    if let Some(request) = kernel.task_mut(tid).request.take() {
+        syscall::run(kernel, request);
+        if !kernel.is_runnable(tid) {
+            return;
+        }
+    }
+    let task = kernel.task(tid);
+    let must_deliver = task.interrupted.is_some() || task.signals.restore.is_some();
+    if must_deliver || signal::has_deliverable(kernel, tid) {
+        signal::deliver(kernel, tid);
+        if !kernel.is_runnable(tid) {
+            return;
+        }
+    }
+    kernel.load(tid);
+    let start = kernel.clock.now();
+    let task = kernel.task_mut(tid);
+    let root = task.space.borrow().tables.root();
+    let trap = trap::run(&mut task.registers, root);
+    handle(kernel, tid, trap);
+    let ran_ns = kernel.clock.now().saturating_sub(start);
+    if kernel.tasks.contains_key(&tid) {
+        kernel.process_of_mut(tid).ran_ns += ran_ns;
+    }
+}
+
+/// Does what a task trapped for.
+fn handle(kernel: &mut Kernel, tid: Tid, trap: Trap) {
+    match trap {
+        Trap::Syscall => syscall::enter(kernel, tid),
+        Trap::PageFault { gva, code } => page_fault(kernel, tid, gva, code),
+        Trap::Exception { vector, code } => exception(kernel, tid, vector, code),
+        Trap::Event => {}
+    }
+}
+
+/// Bits of a page fault's error code.
+const FAULT_WRITE: u64 = 1 << 1;
+const FAULT_FETCH: u64 = 1 << 4;
+
+fn page_fault(kernel: &mut Kernel, tid: Tid, gva: u64, fault_code: u64) {
+    host::set_shared_word(shared::PAGE_FAULTS, host::shared_word(shared::PAGE_FAULTS) + 1);
+    let access = match fault_code {
+        bits if bits & FAULT_FETCH != 0 => Access::Execute,
+        bits if bits & FAULT_WRITE != 0 => Access::Write,
+        _ => Access::Read,
+    };
+    let result = if gva < TASK_END {
+        kernel.task(tid).space.clone().borrow_mut().fault(gva, access)
+    } else {
+        Err(Fault::NotMapped)
+    };
+    let info = match result {
+        Ok(()) => return,
+        Err(Fault::NoMemory) => {
+            kernel.exit_group(tid, WaitStatus::killed(Signal::KILL.number()));
+            return;
+        }
+        Err(Fault::NotMapped) => SignalInfo::fault(Signal::SEGV, code::SEGV_MAPERR, gva),
+        Err(Fault::NotAllowed) => SignalInfo::fault(Signal::SEGV, code::SEGV_ACCERR, gva),
+        Err(Fault::BeyondEnd) => SignalInfo::fault(Signal::BUS, code::BUS_ADRERR, gva),
+    };
+    signal::force(kernel, tid, info);
+}
+
+/// Signals for the other exceptions, as Linux v6.12 arch/x86/kernel/traps.c sends them.
+fn exception(kernel: &mut Kernel, tid: Tid, vector: u64, _error_code: u64) {
+    let rip = kernel.task(tid).registers.rip;
+    let info = match vector {
+        0 => SignalInfo::fault(Signal::FPE, code::FPE_INTDIV, rip),
+        1 => SignalInfo::fault(Signal::TRAP, code::TRAP_TRACE, rip),
+        trap::BREAKPOINT => SignalInfo::kernel(Signal::TRAP),
+        6 => SignalInfo::fault(Signal::ILL, code::ILL_ILLOPN, rip),
+        16 | 19 => SignalInfo::fault(Signal::FPE, code::FPE_FLTINV, rip),
+        17 => SignalInfo::fault(Signal::BUS, code::BUS_ADRALN, 0),
+        11 | 12 => SignalInfo::kernel(Signal::BUS),
+        _ => SignalInfo::kernel(Signal::SEGV),
+    };
+    signal::force(kernel, tid, info);
+}
+
+impl Kernel {
+    /// Whether a task exists and may run now.
+    pub(crate) fn is_runnable(&self, tid: Tid) -> bool {
+        self.tasks.get(&tid).is_some_and(|task| {
+            task.state == TaskState::Ready && !task.is_held && !self.process_of(tid).is_stopped
+        })
+    }
+
+    /// Puts a task into the queue if it may run and is not there.
+    pub(crate) fn enqueue(&mut self, tid: Tid) {
+        if self.is_runnable(tid) && !self.ready.contains(&tid) {
+            self.ready.push_back(tid);
+        }
+    }
+
+    /// The task whose turn it is: the last one, unless the host ended its turn or it sleeps.
+    fn next_task(&mut self) -> Option<Tid> {
+        if host::shared_word(shared::TICK) != 0 {
+            host::set_shared_word(shared::TICK, 0);
+            self.end_turn();
+        }
+        while let Some(tid) = self.ready.front().copied() {
+            if self.is_runnable(tid) {
+                return Some(tid);
+            }
+            self.ready.pop_front();
+        }
+        None
+    }
+
+    /// Moves the running task to the end of the queue.
+    pub(crate) fn end_turn(&mut self) {
+        if let Some(tid) = self.ready.pop_front() {
+            self.ready.push_back(tid);
+        }
+    }
+
+    /// Makes a sleeping task ready, whatever it waits for; its call is made again.
+    pub(crate) fn wake_task(&mut self, tid: Tid) {
+        let Some(task) = self.tasks.get_mut(&tid) else { return };
+        if let TaskState::Blocked(Wait { deadline, .. }) = &task.state {
+            if let Some(deadline) = *deadline {
+                self.sleepers.remove(&(deadline, tid));
+            }
+            task.state = TaskState::Ready;
+            self.enqueue(tid);
+        }
+    }
+
+    /// Puts a task to sleep.
+    pub(crate) fn sleep(&mut self, tid: Tid, wait: Wait) {
+        if let Some(deadline) = wait.deadline {
+            self.sleepers.insert((deadline, tid));
+        }
+        self.task_mut(tid).state = TaskState::Blocked(wait);
+    }
+
+    /// Wakes every task that waits for `key`.
+    pub(crate) fn wake(&mut self, key: WaitKey) {
+        self.wake_some(usize::MAX, |waited| *waited == key);
+    }
+
+    /// Wakes up to `count` tasks one of whose keys `matches`; answers how many.
+    pub(crate) fn wake_some(
+        &mut self,
+        count: usize,
+        matches: impl Fn(&WaitKey) -> bool,
+    ) -> usize {
+        let waits = |task: &crate::task::Task| match &task.state {
+            TaskState::Blocked(wait) => wait.keys.iter().any(&matches),
+            _ => false,
+        };
+        let woken: alloc::vec::Vec<Tid> =
+            self.tasks.values().filter(|task| waits(task)).map(|task| task.tid).take(count).collect();
+        for tid in &woken {
+            if let Some(request) = &mut self.task_mut(*tid).request {
+                request.is_woken = true;
+            }
+            self.wake_task(*tid);
+        }
+        woken.len()
+    }
+
+    /// Wakes the tasks whose deadline has passed.
+    fn wake_sleepers(&mut self) {
+        if self.sleepers.is_empty() {
+            return;
+        }
+        let now = self.clock.now();
+        while let Some((deadline, tid)) = self.sleepers.first().copied()
+            && deadline <= now
+        {
+            self.sleepers.remove(&(deadline, tid));
+            self.wake_task(tid);
+        }
+    }
+
+    /// When something happens without the host's doing.
+    fn next_deadline(&self) -> Option<u64> {
+        let sleeper = self.sleepers.first().map(|(deadline, _)| *deadline);
+        [sleeper, signal::next_deadline(self)].into_iter().flatten().min()
+    }
+
+    /// Loads what the trap entry leaves in the CPU: vector state and segment bases.
+    fn load(&mut self, tid: Tid) {
+        if self.loaded == Some(tid) {
+            return;
+        }
+        self.unload();
+        let task = self.task(tid);
+        task.extended.load();
+        extended::set_segment_bases(task.fs_base, task.gs_base);
+        self.loaded = Some(tid);
+        let switches = host::shared_word(shared::TASK_SWITCHES);
+        host::set_shared_word(shared::TASK_SWITCHES, switches + 1);
+    }
+
+    /// Saves what the CPU holds of a task.
+    fn unload(&mut self) {
+        if let Some(tid) = self.loaded.take()
+            && let Some(task) = self.tasks.get_mut(&tid)
+        {
+            task.extended.save();
+            (task.fs_base, task.gs_base) = extended::segment_bases();
+        }
+    }
+
+    /// Makes `task.extended` and the segment bases current.
+    pub(crate) fn save_extended(&mut self, tid: Tid) {
+        if self.loaded == Some(tid) {
+            self.unload();
+        }
+    }
+
+    /// Makes the CPU take `task.extended` and the segment bases at the task's next turn.
+    pub(crate) fn reload_extended(&mut self, tid: Tid) {
+        if self.loaded == Some(tid) {
+            self.loaded = None;
+            let task = self.task_mut(tid);
+            (task.fs_base, task.gs_base) = extended::segment_bases();
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! madvise, msync, mincore, and locking memory.
+
+use core::ops::Range;
+
+use alloc::vec::Vec;
+
+use vmcg_abi::layout::PAGE_SIZE;
+
+use crate::errno::Errno;
+use crate::kernel::Kernel;
+use crate::memory::area::{Area, Backing};
+use crate::memory::lock::Lock;
+use crate::memory::map::page_range;
+use crate::memory::space::Space;
+use crate::number::{page_ceil, page_floor};
+use crate::syscall::request::{Outcome, Request};
+
+pub(super) fn madvise(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    const WILLNEED: u64 = 3;
+    const DONTNEED: u64 = 4;
+    const FREE: u64 = 8;
+    const REMOVE: u64 = 9;
+    const POPULATE_READ: u64 = 22;
+    const POPULATE_WRITE: u64 = 23;
+    let [start, len, advice, ..] = request.args;
+    let range = page_range(start, len)?;
+    let mut space = kernel.task(request.tid).space.borrow_mut();
+    match advice {
+        // Differs from Linux: MADV_FREE gives the pages back at once.
+        DONTNEED | FREE => space.discard(&range)?,
+        REMOVE => space.remove(&range)?,
+        POPULATE_READ | POPULATE_WRITE => {
+            space.check_mapped(&range)?;
+            space.populate(&range);
+        }
+        // Access patterns, huge pages, merging, dumping, forking: hints that change nothing.
+        0..=2 | WILLNEED | 10..=21 => space.check_mapped(&range)?,
+        _ => return Err(Errno::EINVAL),
+    }
+    Ok(Outcome::Done(0))
+}
+
+/// Nothing to write: files of the host are never changed, all other memory has no file.
+pub(super) fn msync(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    const ASYNC: u64 = 1;
+    const SYNC: u64 = 4;
+    let [start, len, flags, ..] = request.args;
+    let range = page_range(start, len)?;
+    if flags & !7 != 0 || flags & (ASYNC | SYNC) == ASYNC | SYNC {
+        return Err(Errno::EINVAL);
+    }
+    kernel.task(request.tid).space.borrow().check_mapped(&range)?;
+    Ok(Outcome::Done(0))
+}
+
+pub(super) fn mincore(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    let [start, len, vector_gva, ..] = request.args;
+    let range = page_range(start, len)?;
+    let space = kernel.task(request.tid).space.clone();
+    let mut present: Vec<u8> = Vec::new();
+    {
+        let space = space.borrow();
+        space.check_mapped(&range)?;
+        /// Pages answered at once, so that a huge range takes little heap.
+        const PAGES_MAX: u64 = 1 << 20;
+        if (range.end - range.start) / PAGE_SIZE > PAGES_MAX {
+            return Err(Errno::ENOMEM);
+        }
+        let mut gva = range.start;
+        while gva < range.end {
+            present.push(u8::from(is_resident(&space, gva)));
+            gva += PAGE_SIZE;
+        }
+    }
+    kernel.user(request.tid).write(vector_gva, &present)?;
+    Ok(Outcome::Done(0))
+}
+
+/// Whether a page is in memory: used through these tables, or in its object.
+fn is_resident(space: &Space, gva: u64) -> bool {
+    let pte = space.tables.get(gva);
+    if pte.is_present() && pte.is_accessed() {
+        return true;
+    }
+    match space.areas.find(gva) {
+        Some((start, Area { backing: Backing::Object { object, offset, .. }, .. })) => {
+            object.cached((offset + (gva - start)) / PAGE_SIZE).is_some()
+        }
+        _ => false,
+    }
+}
+
+fn lock_range(kernel: &Kernel, request: &Request, lock: Lock) -> Result<Outcome, Errno> {
+    let [start, len, ..] = request.args;
+    let end = page_ceil(start.checked_add(len).ok_or(Errno::EINVAL)?).ok_or(Errno::EINVAL)?;
+    let range = page_floor(start)..end;
+    let mut space = kernel.task(request.tid).space.borrow_mut();
+    space.check_mapped(&range)?;
+    space.set_locked(&range, lock);
+    Ok(Outcome::Done(0))
+}
+
+pub(super) fn mlock(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    lock_range(kernel, request, Lock::Locked)
+}
+
+pub(super) fn munlock(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    lock_range(kernel, request, Lock::Free)
+}
+
+pub(super) fn mlockall(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    const CURRENT: u64 = 1;
+    const FUTURE: u64 = 2;
+    const ON_FAULT: u64 = 4;
+    let flags = request.args[0];
+    if flags == 0 || flags & !(CURRENT | FUTURE | ON_FAULT) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let mut space = kernel.task(request.tid).space.borrow_mut();
+    space.locks_future = flags & FUTURE != 0;
+    if flags & CURRENT != 0 {
+        lock_all(&mut space, Lock::Locked);
+    }
+    Ok(Outcome::Done(0))
+}
+
+pub(super) fn munlockall(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    let mut space = kernel.task(request.tid).space.borrow_mut();
+    space.locks_future = false;
+    lock_all(&mut space, Lock::Free);
+    Ok(Outcome::Done(0))
+}
+
+fn lock_all(space: &mut Space, lock: Lock) {
+    let ranges: Vec<Range<u64>> =
+        space.areas.iter().map(|(start, area)| start..area.end).collect();
+    for range in ranges {
+        space.set_locked(&range, lock);
+    }
+}
+

@@ -1,0 +1,181 @@
+//! System calls: making, replacing, ending and waiting for processes.
+
+mod prctl;
+mod wait;
+
+pub(super) use wait::usage;
+
+use alloc::vec::Vec;
+
+use super::Entry;
+use super::request::{OnSignal, Outcome, Request, Wait, WaitKey};
+use crate::errno::Errno;
+use crate::exec::{self, Strings};
+use crate::file;
+use crate::kernel::Kernel;
+use crate::memory::user::UserMemory;
+use crate::number::{Tid, low_u8};
+use crate::task::clone::{CloneRequest, clone as clone_task, flag};
+use crate::task::process::WaitStatus;
+
+/// The group's rows.
+pub(crate) const CALLS: &[Entry] = &[
+    (24, "sched_yield", sched_yield),
+    (56, "clone", clone),
+    (57, "fork", fork),
+    (58, "vfork", vfork),
+    (59, "execve", execve),
+    (60, "exit", exit),
+    (61, "wait4", wait::wait4),
+    (157, "prctl", prctl::prctl),
+    (158, "arch_prctl", prctl::arch_prctl),
+    (218, "set_tid_address", set_tid_address),
+    (231, "exit_group", exit_group),
+    (247, "waitid", wait::waitid),
+    (435, "clone3", clone3),
+];
+
+/// SIGCHLD, the exit signal of fork.
+const SIGCHLD: u64 = 17;
+
+/// Bytes of arguments and environment together, and of one string (Linux: MAX_ARG_STRLEN).
+const STRINGS_MAX: usize = 2 << 20;
+const STRING_MAX: usize = 128 << 10;
+/// Longest path.
+const PATH_MAX: usize = 4096;
+
+fn sched_yield(kernel: &mut Kernel, _request: &mut Request) -> Result<Outcome, Errno> {
+    kernel.end_turn();
+    Ok(Outcome::Done(0))
+}
+
+/// Makes a task; a vfork goes on only when the child has execed or ended.
+fn make(
+    kernel: &mut Kernel,
+    request: &mut Request,
+    wish: &CloneRequest,
+) -> Result<Outcome, Errno> {
+    if request.progress == 0 {
+        request.progress = clone_task(kernel, request.tid, wish)?.word();
+    }
+    let parent = request.tid;
+    let waits = |child: &crate::task::Task| child.vfork_parent == Some(parent);
+    let child = Tid::from_word(request.progress);
+    if child.and_then(|child| kernel.tasks.get(&child)).is_some_and(waits) {
+        let wait = Wait::on(WaitKey::Vfork(parent)).with_on_signal(OnSignal::Ignore);
+        return Ok(Outcome::Block(wait));
+    }
+    Ok(Outcome::Done(request.progress))
+}
+
+fn fork(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    make(kernel, request, &simple_request(0))
+}
+
+fn vfork(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    make(kernel, request, &simple_request(flag::VM | flag::VFORK))
+}
+
+const fn simple_request(flags: u64) -> CloneRequest {
+    CloneRequest {
+        flags,
+        stack: 0,
+        parent_tid_gva: 0,
+        child_tid_gva: 0,
+        tls: 0,
+        exit_signal: SIGCHLD,
+    }
+}
+
+fn clone(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    let [flags, stack, parent_tid_gva, child_tid_gva, tls, _] = request.args;
+    let exit_signal = flags & 0xff;
+    let flags = flags & 0xffff_ff00;
+    let wish = CloneRequest { flags, stack, parent_tid_gva, child_tid_gva, tls, exit_signal };
+    make(kernel, request, &wish)
+}
+
+fn clone3(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    /// Bytes of `struct clone_args` in its first version, and as far as it is known.
+    const LEN_MIN: u64 = 64;
+    const LEN_MAX: u64 = 4096;
+    let [args_gva, len, ..] = request.args;
+    if !(LEN_MIN..=LEN_MAX).contains(&len) {
+        return Err(if len > LEN_MAX { Errno::E2BIG } else { Errno::EINVAL });
+    }
+    let user = kernel.user(request.tid);
+    let mut words = [0; 8];
+    for (slot, word) in words.iter_mut().enumerate() {
+        *word = user.read_word(args_gva.wrapping_add(slot as u64 * 8))?;
+    }
+    let [flags, _pid_descriptor, child_tid_gva, parent_tid_gva, exit_signal, low, size, tls] =
+        words;
+    let stack = low.wrapping_add(size);
+    let wish = CloneRequest { flags, stack, parent_tid_gva, child_tid_gva, tls, exit_signal };
+    make(kernel, request, &wish)
+}
+
+/// Reads a vector of string pointers; `budget` is what is left of the bytes allowed.
+fn read_strings(
+    user: &UserMemory,
+    vector_gva: u64,
+    budget: &mut usize,
+) -> Result<Vec<Vec<u8>>, Errno> {
+    let mut strings = Vec::new();
+    if vector_gva == 0 {
+        return Ok(strings);
+    }
+    loop {
+        let slot_gva = vector_gva.wrapping_add(strings.len() as u64 * 8);
+        let gva = user.read_word(slot_gva)?;
+        if gva == 0 {
+            return Ok(strings);
+        }
+        let string = user.read_c_string(gva, STRING_MAX).map_err(|errno| match errno {
+            Errno::ENAMETOOLONG => Errno::E2BIG,
+            other => other,
+        })?;
+        *budget = budget.checked_sub(string.len() + 9).ok_or(Errno::E2BIG)?;
+        strings.push(string);
+    }
+}
+
+fn execve(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    let [path_gva, arguments_gva, environment_gva, ..] = request.args;
+    let tid = request.tid;
+    if crate::heap::is_short() {
+        return Err(Errno::ENOMEM);
+    }
+    let user = kernel.user(tid);
+    let path = user.read_c_string(path_gva, PATH_MAX)?;
+    let mut budget = STRINGS_MAX;
+    let mut arguments = read_strings(&user, arguments_gva, &mut budget)?;
+    let environment = read_strings(&user, environment_gva, &mut budget)?;
+    if arguments.is_empty() {
+        arguments.push(Vec::new());
+    }
+    let file::Program { object, path, .. } = file::open_program(kernel, tid, &path)?;
+    // The old memory goes before the host hears of the new one, so nothing may hold it.
+    drop(user);
+    let program = exec::Program { object, path };
+    exec::replace(kernel, tid, program, Strings { arguments, environment })?;
+    Ok(Outcome::Resume)
+}
+
+fn exit(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    let status = WaitStatus::exited(low_u8(request.args[0]));
+    kernel.exit_task(request.tid, status);
+    Ok(Outcome::Resume)
+}
+
+fn exit_group(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    let status = WaitStatus::exited(low_u8(request.args[0]));
+    kernel.exit_group(request.tid, status);
+    Ok(Outcome::Resume)
+}
+
+fn set_tid_address(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    kernel.task_mut(request.tid).clear_tid_gva = request.args[0];
+    Ok(Outcome::Done(request.tid.word()))
+}
+
