@@ -6,8 +6,10 @@
 mod lazy;
 mod mover;
 mod policy;
+mod report;
 
 pub(crate) use lazy::Debts;
-pub use mover::{Move, MoveError, MoveReport, Progress, Scope, Skipped};
+pub use mover::Move;
 pub use policy::Policy;
 pub(crate) use policy::{Ancestors, Reach, Skip};
+pub use report::{MoveError, MoveReport, Progress, Scope, Skipped};

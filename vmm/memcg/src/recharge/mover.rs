@@ -5,70 +5,9 @@
 //! is looked at again when it is taken.
 
 use super::policy::{Admission, Attach, Policy, Reach, Release, Rule, Settling, Shortage, Skip};
+use super::report::{MoveError, MoveReport, Progress, Scope, plus};
 use crate::transit::{Ending, Route, TransitId};
-use crate::{ChargeError, Gfn, GroupId, Guest, Gva, Memcg, Pages, ScanError, Tid};
-
-/// What a move takes along.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// One thread. Charges move only if it stands for the address space of its process.
-    Task,
-    /// All threads of the process.
-    Process,
-}
-
-/// Why a task did not move. Its charges are where they were.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MoveError {
-    /// The task does not exist, or exited during the move.
-    #[error("no such task")]
-    NoSuchTask,
-    /// The destination has no room for its pages.
-    #[error("no room in the destination")]
-    NoMemory,
-    /// The destination was removed.
-    #[error("group is gone")]
-    DeadGroup,
-    /// The task cannot be moved, or its page tables make no sense.
-    #[error("task cannot be moved")]
-    Invalid,
-    /// Its process is being moved already.
-    #[error("task is being moved")]
-    Busy,
-}
-
-/// How far a move is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// Call again.
-    More,
-    /// The task is in its new group.
-    Done(MoveReport),
-}
-
-/// What a finished move did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MoveReport {
-    /// Pages that were found and moved. Pages faulted in during the move are not among them.
-    pub moved: Pages,
-    /// Pages that were not to move, by reason.
-    pub skipped: Skipped,
-    /// Pages that were to move and had no room.
-    pub failed: Pages,
-}
-
-/// Pages that a move passed by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Skipped {
-    /// Mapped more than once.
-    pub shared: Pages,
-    /// Owned by a third group.
-    pub foreign_owner: Pages,
-    /// Of a kind that does not move.
-    pub kind: Pages,
-    /// Without a charge, or on swap.
-    pub not_backed: Pages,
-}
+use crate::{ChargeError, Gfn, GroupId, Guest, Gva, Memcg, Pages, Tid};
 
 /// Tries at making room before a move gives up, if every try freed something.
 const RECLAIM_RETRIES: u32 = 5;
@@ -326,12 +265,13 @@ impl Move {
         let (reach, batch, skipped) = (self.reach, &mut self.batch, &mut self.report.skipped);
         let ends = memcg.ends(number);
         batch.clear();
-        let next = guest.scan(self.tid, self.cursor, pages_max, &mut |page| match memcg
-            .movable(ends, &page, reach)
-        {
-            Ok(()) => batch.push(page.gfn),
-            Err(Skip::There) => memcg.unmark_foreign(page.gfn),
-            Err(skip) => skipped.count(skip),
+        let next = guest.scan(self.tid, self.cursor, pages_max, &mut |page| {
+            let verdict = memcg.movable(ends, &page, reach);
+            match verdict {
+                Ok(()) => batch.push(page.gfn),
+                Err(Skip::There) => memcg.unmark_foreign(page.gfn),
+                Err(skip) => skipped.count(skip),
+            }
         })?;
         Ok(next)
     }
@@ -392,32 +332,6 @@ fn secure(memcg: &mut Memcg, guest: &mut dyn Guest, number: u32, wanted: u64) {
         let Err(ChargeError::Refused { group, .. }) = memcg.precharge(number, 1) else { return };
         if guest.reclaim(memcg, group, Pages::new(short)).is_zero() {
             return;
-        }
-    }
-}
-
-impl Skipped {
-    fn count(&mut self, skip: Skip) {
-        let pages = match skip {
-            Skip::Shared => &mut self.shared,
-            Skip::ForeignOwner => &mut self.foreign_owner,
-            Skip::Kind => &mut self.kind,
-            Skip::NotBacked => &mut self.not_backed,
-            Skip::There => return,
-        };
-        *pages = plus(*pages, 1);
-    }
-}
-
-fn plus(pages: Pages, more: u64) -> Pages {
-    Pages::new(pages.get() + more)
-}
-
-impl From<ScanError> for MoveError {
-    fn from(error: ScanError) -> Self {
-        match error {
-            ScanError::NoSuchTask(_) => Self::NoSuchTask,
-            ScanError::Broken(_) => Self::Invalid,
         }
     }
 }

@@ -189,6 +189,7 @@ impl Reach {
     }
 
     /// Says why a page of this kind does not move, if it does not.
+    #[inline]
     pub(crate) const fn check(self, kind: Kind, mapcount: u32) -> Result<(), Skip> {
         match kind {
             Kind::Anon if self.anon && mapcount > 1 => Err(Skip::Shared),
