@@ -120,10 +120,10 @@ impl Memcg {
         };
         let Ok(transit) = self.begin_transit(route) else { return Pages::ZERO };
         let number = transit.number();
-        let ends = self.ends(number);
+        let mut ends = self.ends(number);
         let mut batch = Vec::new();
         let next = guest.scan(tid, debt.cursor, pages_max.max(1), &mut |page| {
-            if self.movable(ends, &page, debt.reach).is_ok() {
+            if self.movable(&mut ends, &page, debt.reach).is_ok() {
                 batch.push(page.gfn);
             }
         });

@@ -150,6 +150,12 @@ impl Move {
             }
             self.phase = match self.rule.admission {
                 Admission::Open => Phase::Take,
+                // No more pages can move than are present: if all of them fit, who needs a count?
+                Admission::FitsLimits
+                    if memcg.could_ever_hold(number, guest.resident(self.tid).get()) =>
+                {
+                    Phase::Take
+                }
                 Admission::FitsLimits | Admission::Reserved => Phase::Count,
             };
         }
@@ -185,9 +191,9 @@ impl Move {
         number: u32,
         pages_max: u64,
     ) -> Result<Progress, MoveError> {
-        let (reach, ends, counted) = (self.reach, memcg.ends(number), &mut self.counted);
+        let (reach, mut ends, counted) = (self.reach, memcg.ends(number), &mut self.counted);
         let next = guest.scan(self.tid, self.cursor, pages_max, &mut |page| {
-            *counted += u64::from(memcg.movable(ends, &page, reach).is_ok());
+            *counted += u64::from(memcg.movable(&mut ends, &page, reach).is_ok());
         })?;
         if self.goes_on(next)? {
             return Ok(Progress::More);
@@ -263,10 +269,10 @@ impl Move {
         pages_max: u64,
     ) -> Result<Option<Gva>, MoveError> {
         let (reach, batch, skipped) = (self.reach, &mut self.batch, &mut self.report.skipped);
-        let ends = memcg.ends(number);
+        let mut ends = memcg.ends(number);
         batch.clear();
         let next = guest.scan(self.tid, self.cursor, pages_max, &mut |page| {
-            let verdict = memcg.movable(ends, &page, reach);
+            let verdict = memcg.movable(&mut ends, &page, reach);
             match verdict {
                 Ok(()) => batch.push(page.gfn),
                 Err(Skip::There) => memcg.unmark_foreign(page.gfn),

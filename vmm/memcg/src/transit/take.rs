@@ -27,11 +27,11 @@ struct Run {
 }
 
 /// The two ends of a move.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Ends {
     from: u32,
     to: u32,
-    /// What frames of the source mostly name.
+    /// What the last frame of the source named, as its neighbour probably does too.
     slot: SlotId,
 }
 
@@ -75,7 +75,12 @@ impl Memcg {
 
     /// Says why a page that a scan found does not move, if it does not.
     #[inline]
-    pub(crate) fn movable(&self, ends: Ends, page: &ScannedPage, reach: Reach) -> Result<(), Skip> {
+    pub(crate) fn movable(
+        &self,
+        ends: &mut Ends,
+        page: &ScannedPage,
+        reach: Reach,
+    ) -> Result<(), Skip> {
         let frame = self.frames.get(page.gfn).map_err(|_| Skip::NotBacked)?;
         let Some(kind) = frame.kind().filter(|_| !frame.has(Flag::Swapped)) else {
             return Err(Skip::NotBacked);
@@ -88,7 +93,11 @@ impl Memcg {
             return Err(Skip::There);
         }
         reach.check(kind, page.mapcount)?;
-        if holder == Holder::Group(ends.from) { Ok(()) } else { Err(Skip::ForeignOwner) }
+        if holder != Holder::Group(ends.from) {
+            return Err(Skip::ForeignOwner);
+        }
+        ends.slot = frame.owner();
+        Ok(())
     }
 
     /// Makes the destination the owner of frames, each against one precharged page. Looks at every
