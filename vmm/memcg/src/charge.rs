@@ -127,6 +127,17 @@ impl Memcg {
         Some(self.groups.at(holder.group()).id)
     }
 
+    /// Tells whether uncharging the frame would make room in `group`: whether the group owns it, or
+    /// is charged for the one that does. This is what reclaim looks for.
+    #[must_use]
+    pub fn is_charged_to(&self, gfn: Gfn, group: GroupId) -> bool {
+        let Some(frame) = self.frames.get(gfn).ok().filter(|frame| frame.is_charged()) else {
+            return false;
+        };
+        let (_, holder) = self.owners.resolve(frame.owner());
+        self.chain(Chain::whole(holder.group())).any(|index| self.groups.at(index).id == group)
+    }
+
     /// Returns what the frame was charged as.
     #[must_use]
     pub fn kind(&self, gfn: Gfn) -> Option<Kind> {
@@ -247,6 +258,8 @@ mod tests {
         m.try_charge(Payer::Group(b), A, Kind::Anon).unwrap();
         let refused = ChargeError::Refused { group: a, resource: Resource::Memory };
         assert_eq!(m.try_charge(Payer::Group(b), B, Kind::Anon), Err(refused));
+        assert!([b, a, m.root()].iter().all(|group| m.is_charged_to(A, *group)));
+        assert!(!m.is_charged_to(B, b));
         let count = |g| m.counter(g, Resource::Memory).unwrap();
         assert_eq!([b, a, m.root()].map(|g| count(g).usage().get()), [1, 1, 1]);
         assert_eq!([b, a, m.root()].map(|g| count(g).failcnt()), [0, 1, 0]);

@@ -148,8 +148,12 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    /// Makes a table of `frames` free frames; `None` when the host cannot address so many.
+    /// Frames of the largest machine: 52 bits of guest-physical address (SDM 3A 4.1.4).
+    const MAX: u64 = 1 << 40;
+
+    /// Makes a table of `frames` free frames; `None` when no machine has so many.
     pub(crate) fn new(frames: u64) -> Option<Self> {
+        let frames = Some(frames).filter(|frames| *frames <= Self::MAX)?;
         Some(Self { entries: vec![0; usize::try_from(frames).ok()?] })
     }
 

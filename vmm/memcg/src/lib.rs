@@ -80,7 +80,7 @@ impl Memcg {
     /// Makes the accounting of a machine without any page charged.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the host cannot address a table of so many frames.
+    /// [`Error::Invalid`] when no machine has so many frames.
     pub fn new(config: Config) -> Result<Self, Error> {
         let mut memcg = Self {
             config,

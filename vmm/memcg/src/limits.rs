@@ -87,3 +87,64 @@ impl Memcg {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Abi, Config, Error, HugeSize, HugeUse, Memcg, Pages, Resource, Tid, fixture};
+
+    #[test]
+    fn memory_stays_below_memsw() {
+        let mut m = fixture::share(8);
+        let a = m.create(m.root(), "a").unwrap();
+        assert_eq!(m.set_limit(a, Resource::Memsw, Pages::new(5)), Err(Error::Invalid));
+        m.set_limit(a, Resource::Memory, Pages::new(5)).unwrap();
+        m.set_limit(a, Resource::Memsw, Pages::new(5)).unwrap();
+        assert_eq!(m.set_limit(a, Resource::Memory, Pages::new(6)), Err(Error::Invalid));
+        assert_eq!(m.counter(a, Resource::Memory).unwrap().limit(), Pages::new(5));
+    }
+
+    #[test]
+    fn the_root_has_no_limits() {
+        let mut m = fixture::share(8);
+        for resource in Resource::ALL {
+            assert_eq!(m.set_limit(m.root(), resource, Pages::new(5)), Err(Error::Root));
+        }
+    }
+
+    #[test]
+    fn kernel_memory_is_accounted_from_the_first_limit_on_and_never_after_the_first_task() {
+        let mut m = fixture::share(8);
+        let [a, b] = ["a", "b"].map(|name| m.create(m.root(), name).unwrap());
+        m.task_new(Tid::new(2), Tid::new(2), b).unwrap();
+        assert_eq!(m.set_limit(b, Resource::Kmem, Pages::new(5)), Err(Error::Busy));
+        m.set_limit(a, Resource::Kmem, Pages::UNLIMITED).unwrap();
+        m.task_new(Tid::new(3), Tid::new(3), a).unwrap();
+        m.set_limit(a, Resource::Kmem, Pages::new(5)).unwrap();
+        let child = m.create(a, "child").unwrap();
+        assert!(m.settings(child).unwrap().kmem_active);
+        let lost = m.create(b, "lost").unwrap();
+        m.task_exit(Tid::new(2));
+        assert_eq!(m.set_limit(b, Resource::Kmem, Pages::new(5)), Err(Error::Busy));
+        assert!(!m.settings(lost).unwrap().kmem_active);
+    }
+
+    #[test]
+    fn a_kernel_memory_limit_is_accepted_and_ignored_in_linux_6_18() {
+        let mut m = Memcg::new(Config { abi: Abi::Linux618, ..fixture::config(8) }).unwrap();
+        let a = m.create(m.root(), "a").unwrap();
+        m.set_limit(a, Resource::Kmem, Pages::ONE).unwrap();
+        assert!(m.counter(a, Resource::Kmem).unwrap().limit().is_unlimited());
+    }
+
+    #[test]
+    fn a_huge_page_limit_is_whole_huge_pages() {
+        let mut m = fixture::share(8);
+        let a = m.create(m.root(), "a").unwrap();
+        let fault = Resource::Huge(HugeSize::Mb2, HugeUse::Fault);
+        m.set_limit(a, fault, Pages::new(1500)).unwrap();
+        assert_eq!(m.counter(a, fault).unwrap().limit(), Pages::new(1024));
+        let held = m.try_charge_held(a, fault, Pages::new(1024)).unwrap();
+        assert_eq!(m.set_limit(a, fault, Pages::new(512)), Err(Error::Busy));
+        m.uncharge_held(held);
+    }
+}

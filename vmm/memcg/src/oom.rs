@@ -72,3 +72,57 @@ impl Memcg {
         all
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Guest, Gva, Pages, ScanError, ScannedPage, Tid, fixture};
+
+    /// A guest whose tasks have as many pages as their number says.
+    struct Sized;
+
+    impl Guest for Sized {
+        fn scan(
+            &mut self,
+            tid: Tid,
+            _from: Gva,
+            _pages_max: u64,
+            _visit: &mut dyn FnMut(ScannedPage),
+        ) -> Result<Option<Gva>, ScanError> {
+            Err(ScanError::NoSuchTask(tid))
+        }
+
+        fn resident(&mut self, tid: Tid) -> Pages {
+            Pages::new(u64::from(tid.get()) % 10)
+        }
+
+        fn kill(&mut self, _tid: Tid) {}
+    }
+
+    #[test]
+    fn the_biggest_process_below_the_full_group_is_picked_and_never_init() {
+        let mut m = fixture::share(8);
+        let a = m.create(m.root(), "a").unwrap();
+        let b = m.create(a, "b").unwrap();
+        let groups = [(1, b), (12, a), (14, b), (24, b), (19, m.root())];
+        for (tid, group) in groups {
+            m.task_new(Tid::new(tid), Tid::new(tid), group).unwrap();
+        }
+        assert_eq!(m.oom_victim(a, &mut Sized), Some(Tid::new(14)));
+        assert_eq!(m.oom_victim(m.root(), &mut Sized), Some(Tid::new(19)));
+        m.task_exit(Tid::new(14));
+        m.task_exit(Tid::new(24));
+        assert_eq!(m.oom_victim(b, &mut Sized), None);
+    }
+
+    #[test]
+    fn a_group_is_under_oom_with_everyone_below_it() {
+        let mut m = fixture::share(8);
+        let a = m.create(m.root(), "a").unwrap();
+        let b = m.create(a, "b").unwrap();
+        m.oom_wait_begin(a).unwrap();
+        assert_eq!([m.root(), a, b].map(|g| m.is_under_oom(g).unwrap()), [false, true, true]);
+        assert!(m.oom_wait_end(a));
+        assert!(!m.oom_wait_end(a));
+        assert!(!m.is_under_oom(b).unwrap());
+    }
+}

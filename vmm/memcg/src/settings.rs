@@ -197,3 +197,72 @@ fn flag(value: u64) -> Result<bool, Error> {
         _ => Err(Error::Invalid),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Abi, Config, Error, Memcg, Policy, fixture};
+
+    fn newer() -> Memcg {
+        Memcg::new(Config { abi: Abi::Linux618, ..fixture::config(8) }).unwrap()
+    }
+
+    #[test]
+    fn what_moves_and_how_is_inherited() {
+        let mut m = fixture::share(8);
+        let a = m.create(m.root(), "a").unwrap();
+        assert_eq!(m.settings(a).unwrap().move_charge, 1);
+        m.set_move_charge(a, 3).unwrap();
+        m.set_recharge(a, Policy::Lazy).unwrap();
+        let b = m.create(a, "b").unwrap();
+        let settings = m.settings(b).unwrap();
+        assert_eq!((settings.move_charge, settings.recharge), (3, Policy::Lazy));
+        assert_eq!(m.set_move_charge(a, 4), Err(Error::Invalid));
+        assert_eq!(m.settings(a).unwrap().move_charge, 3);
+    }
+
+    #[test]
+    fn nothing_moves_where_linux_dropped_it() {
+        let mut m = newer();
+        let a = m.create(m.root(), "a").unwrap();
+        assert_eq!(m.settings(a).unwrap().move_charge, 0);
+        m.set_move_charge(a, 0).unwrap();
+        assert_eq!(m.set_move_charge(a, 1), Err(Error::Invalid));
+    }
+
+    #[test]
+    fn use_hierarchy_changes_only_without_children_and_below_a_parent_without() {
+        let mut m = fixture::share(8);
+        m.set_use_hierarchy(m.root(), 1).unwrap();
+        let a = m.create(m.root(), "a").unwrap();
+        assert_eq!(m.set_use_hierarchy(a, 0), Err(Error::Invalid));
+        assert_eq!(m.set_use_hierarchy(m.root(), 0), Err(Error::Busy));
+        m.remove(a).unwrap();
+        m.set_use_hierarchy(m.root(), 0).unwrap();
+        let b = m.create(m.root(), "b").unwrap();
+        assert!(!m.settings(b).unwrap().use_hierarchy);
+        assert_eq!(m.set_use_hierarchy(b, 2), Err(Error::Invalid));
+        m.set_use_hierarchy(b, 1).unwrap();
+        assert_eq!(newer().set_use_hierarchy(newer().root(), 0), Err(Error::Invalid));
+    }
+
+    #[test]
+    fn swappiness_ends_at_100_or_in_newer_kernels_at_200() {
+        for (mut m, max) in [(fixture::share(8), 100), (newer(), 200)] {
+            let root = m.root();
+            m.set_swappiness(root, max).unwrap();
+            assert_eq!(m.set_swappiness(root, max + 1), Err(Error::Invalid));
+            assert_eq!(m.settings(root).unwrap().swappiness, max);
+        }
+    }
+
+    #[test]
+    fn the_oom_killer_is_switched_off_by_one_only_and_not_in_the_root() {
+        let mut m = fixture::share(8);
+        let a = m.create(m.root(), "a").unwrap();
+        assert_eq!(m.set_oom_kill_disable(m.root(), 1), Err(Error::Root));
+        assert_eq!(m.set_oom_kill_disable(a, 2), Err(Error::Invalid));
+        m.set_oom_kill_disable(a, 1).unwrap();
+        let b = m.create(a, "b").unwrap();
+        assert!(m.settings(b).unwrap().oom_kill_disable);
+    }
+}

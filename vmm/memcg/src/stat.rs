@@ -261,3 +261,35 @@ impl Memcg {
             .unwrap_or(Pages::UNLIMITED)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Fault;
+    use crate::{Gfn, Kind, Mapped, Pages, Payer, Resource, Tid, fixture};
+
+    #[test]
+    fn totals_include_those_below_and_local_values_do_not() {
+        let mut m = fixture::share(8);
+        let a = m.create(m.root(), "a").unwrap();
+        let b = m.create(a, "b").unwrap();
+        m.set_limit(a, Resource::Memory, Pages::new(5)).unwrap();
+        for (gfn, (group, kind)) in
+            [(a, Kind::Anon), (b, Kind::File), (b, Kind::Shmem)].into_iter().enumerate()
+        {
+            m.try_charge(Payer::Group(group), Gfn::new(gfn as u64), kind).unwrap();
+        }
+        assert!(m.set_mapped(Gfn::new(1), Mapped::Yes));
+        assert!(!m.set_mapped(Gfn::new(0), Mapped::Yes));
+        m.task_new(Tid::new(2), Tid::new(2), b).unwrap();
+        m.note_fault(Tid::new(2), Fault::Major);
+        let stat = m.stat(a).unwrap();
+        assert_eq!((stat.local.rss, stat.local.cache), (Pages::ONE, Pages::ZERO));
+        assert_eq!((stat.total.cache, stat.total.shmem), (Pages::new(2), Pages::ONE));
+        assert_eq!((stat.total.mapped_file, stat.total.events.pgpgin), (Pages::ONE, 3));
+        assert_eq!((stat.total.events.pgfault, stat.total.events.pgmajfault), (1, 1));
+        assert_eq!(m.stat(b).unwrap().memory_limit, Pages::new(5));
+        assert!(m.set_mapped(Gfn::new(1), Mapped::No));
+        assert_eq!(m.stat(a).unwrap().total.mapped_file, Pages::ZERO);
+        assert_eq!(m.check(), []);
+    }
+}

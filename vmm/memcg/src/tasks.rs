@@ -153,3 +153,26 @@ impl Memcg {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Error, Tid, fixture};
+
+    #[test]
+    fn tasks_and_processes_are_sorted_and_leave_with_their_exit() {
+        let mut m = fixture::share(8);
+        let a = m.create(m.root(), "a").unwrap();
+        let [two, three, nine] = [2, 3, 9].map(Tid::new);
+        m.task_new(nine, nine, a).unwrap();
+        m.task_fork(two, nine, nine).unwrap();
+        m.task_fork(three, three, two).unwrap();
+        assert_eq!(m.tasks(a).unwrap(), [two, three, nine]);
+        assert_eq!(m.processes(a).unwrap(), [three, nine]);
+        assert!(m.is_leader(nine) && !m.is_leader(two));
+        assert_eq!(m.task_new(two, two, a), Err(Error::Exists));
+        assert_eq!(m.task_fork(Tid::new(4), two, Tid::new(5)), Err(Error::NotFound));
+        assert!(m.task_exit(nine) && !m.task_exit(nine));
+        assert_eq!((m.tasks(a).unwrap(), m.task_group(nine)), (vec![two, three], None));
+        assert_eq!(m.check(), []);
+    }
+}
