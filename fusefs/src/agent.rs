@@ -34,10 +34,13 @@ impl Service {
     /// task or a child has left the group. Does not wait for the agent.
     pub(crate) fn agent_check(&self, group: GroupId) {
         let path = self.accounting(|memcg| {
-            let wants = memcg.settings(group).ok()?.notify_on_release;
+            // The cheap question first: this runs whenever a task exits.
+            if !memcg.settings(group).ok()?.notify_on_release {
+                return None;
+            }
             let is_empty = memcg.tasks(group).ok()?.is_empty();
             let is_leaf = memcg.children(group).ok()?.is_empty();
-            memcg.path(group).filter(|_path| wants && is_empty && is_leaf)
+            memcg.path(group).filter(|_path| is_empty && is_leaf)
         });
         let agent = self.agent();
         let Some(path) = path.filter(|_path| !agent.is_empty()) else { return };

@@ -7,10 +7,11 @@
 //! and numbers; `text` and `writing`, what files show and do; `service`, the file system without
 //! FUSE; `fuse`, the messages of the kernel; `mount`.
 //!
-//! Locks: the table of directories, the table of open files, one a text of an open file, and the
-//! machine's accounting lock. Only the text of an open file is held while the accounting is used;
-//! nothing is held while the guest is waited for. Requests are served by several threads, and a
-//! write that may pause the guest gets one of its own, so that no reader ever waits for a writer.
+//! Locks: the table of directories, the tables of open files, one a text of an open file, the list
+//! of listeners, and the machine's accounting lock. Only the text of an open file and the list of
+//! listeners are held while the accounting is used; nothing is held while the guest is waited for.
+//! Requests are served by several threads, and a write that may pause the guest gets one of its own,
+//! so that no reader ever waits for a writer.
 #![forbid(unsafe_code)]
 
 mod agent;

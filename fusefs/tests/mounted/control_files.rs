@@ -121,3 +121,90 @@ fn counters_show_what_happened_and_can_be_reset() {
     assert_eq!(mount.read("a/memory.max_usage_in_bytes").unwrap(), "0\n");
     assert_eq!(mount.read("a/memory.failcnt").unwrap(), "0\n");
 }
+
+/// Files that take any text.
+const UNDEMANDING: [&str; 4] = ["failcnt", "max_usage_in_bytes", "force_empty", "release_agent"];
+
+#[test]
+fn every_file_ends_its_text_with_a_newline_and_refuses_junk_unchanged() {
+    for hierarchy in [Hierarchy::Share, Hierarchy::Wall] {
+        let mount = FakeHost::new(Abi::Classic, hierarchy).mount();
+        mount.mkdir("a").unwrap();
+        for directory in ["", "a/"] {
+            for entry in fs::read_dir(mount.at(directory)).unwrap().map(Result::unwrap) {
+                let name = format!("{directory}{}", entry.file_name().to_str().unwrap());
+                if name == "a" {
+                    continue;
+                }
+                let before = mount.read(&name).ok();
+                let text = before.as_deref().unwrap_or_default();
+                assert!(text.is_empty() || text.ends_with('\n'), "{name}: {text:?}");
+                if !UNDEMANDING.iter().any(|end| name.ends_with(end)) {
+                    let refused = mount.write(&name, "junk\u{1}").unwrap_err();
+                    assert_eq!(refused.raw_os_error(), Some(libc::EINVAL), "{name}");
+                }
+                assert_eq!(mount.read(&name).ok(), before, "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn only_the_root_directory_has_a_release_agent() {
+    let (_host, mount) = classic();
+    mount.mkdir("a").unwrap();
+    for name in ["release_agent", "cgroup.sane_behavior"] {
+        assert!(mount.at(name).exists(), "{name}");
+        assert!(!mount.at(&format!("a/{name}")).exists(), "{name}");
+    }
+    assert_eq!(mount.read("cgroup.sane_behavior").unwrap(), "0\n");
+}
+
+#[test]
+fn classic_knobs_are_alive() {
+    let (_host, mount) = classic();
+    mount.mkdir("a").unwrap();
+    for (name, good, shown, bad) in [
+        ("memory.move_charge_at_immigrate", "3", "3\n", "4"),
+        ("memory.swappiness", "100", "100\n", "101"),
+        ("memory.kmem.limit_in_bytes", "8M", "8388608\n", "8X"),
+        ("memory.kmem.tcp.limit_in_bytes", "8M", "8388608\n", "8X"),
+        ("memory.soft_limit_in_bytes", "8M", "8388608\n", "8X"),
+        ("memory.hugetlb.2MB.limit_in_bytes", "3M", "2097152\n", "8X"),
+        ("hugetlb.2MB.rsvd.limit_in_bytes", "3M", "2097152\n", "8X"),
+        ("notify_on_release", "7", "1\n", "-1"),
+    ] {
+        let name = format!("a/{name}");
+        mount.write(&name, good).unwrap();
+        assert_eq!(mount.read(&name).unwrap(), shown, "{name}");
+        let refused = mount.write(&name, bad).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EINVAL), "{name}");
+        assert_eq!(mount.read(&name).unwrap(), shown, "{name}");
+    }
+}
+
+#[test]
+fn with_walls_a_child_borrows_its_limit_from_its_parent() {
+    let mount = FakeHost::new(Abi::Classic, Hierarchy::Wall).mount();
+    mount.mkdir("a").unwrap();
+    mount.mkdir("a/b").unwrap();
+    assert_eq!(mount.read("a/memory.limit_in_bytes").unwrap(), "0\n");
+    mount.write("a/memory.limit_in_bytes", "8M").unwrap();
+    mount.write("a/b/memory.limit_in_bytes", "2M").unwrap();
+    assert_eq!(mount.read("a/b/memory.borrow_in_bytes").unwrap(), "2097152\n");
+    assert_eq!(mount.read("a/memory.security_in_bytes").unwrap(), "2097152\n");
+    assert_eq!(mount.read("a/memory.usage_in_bytes").unwrap(), "2097152\n");
+    let refused = mount.write("a/b/memory.limit_in_bytes", "16M").unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(libc::ENOMEM));
+    assert_eq!(mount.read("a/b/memory.limit_in_bytes").unwrap(), "2097152\n");
+}
+
+#[test]
+fn the_root_group_has_no_limits_to_set() {
+    let (_host, mount) = classic();
+    for name in ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.force_empty"] {
+        let refused = mount.write(name, "1M").unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EINVAL), "{name}");
+    }
+    assert_eq!(mount.rmdir("").unwrap_err().raw_os_error(), Some(libc::EBUSY));
+}

@@ -1,6 +1,7 @@
 //! A machine without a guest: real accounting, and address spaces that are lists of pages.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use fusefs::{GroupEvent, Host, MountOptions, Mounted, MoveFailure, mount};
@@ -15,6 +16,9 @@ use tempfile::TempDir;
 pub(crate) struct FakeHost {
     memcg: Mutex<Memcg>,
     spaces: Mutex<Spaces>,
+    /// Moves wait while this is set, as they would for a guest that is slow to pause.
+    is_holding: AtomicBool,
+    held: AtomicUsize,
     /// What the file system has told the machine.
     pub(crate) events: Mutex<Vec<GroupEvent>>,
 }
@@ -36,6 +40,8 @@ impl FakeHost {
         Arc::new(Self {
             memcg: Mutex::new(Memcg::new(config).unwrap()),
             spaces: Mutex::default(),
+            is_holding: AtomicBool::new(false),
+            held: AtomicUsize::new(0),
             events: Mutex::default(),
         })
     }
@@ -51,6 +57,24 @@ impl FakeHost {
     /// Runs `f` on the accounting.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Memcg) -> R) -> R {
         f(&mut self.memcg.lock().unwrap())
+    }
+
+    /// Makes moves wait, or lets them go on.
+    pub(crate) fn hold_moves(&self, is_holding: bool) {
+        self.is_holding.store(is_holding, Ordering::SeqCst);
+    }
+
+    /// Counts the moves that wait.
+    pub(crate) fn moves_held(&self) -> usize {
+        self.held.load(Ordering::SeqCst)
+    }
+
+    fn wait_while_held(&self, interrupted: &dyn Fn() -> bool) {
+        self.held.fetch_add(1, Ordering::SeqCst);
+        while self.is_holding.load(Ordering::SeqCst) && !interrupted() {
+            std::thread::yield_now();
+        }
+        self.held.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Starts a process in the group at `path` and lets it touch `pages` pages.
@@ -97,6 +121,7 @@ impl Host for FakeHost {
         interrupted: &dyn Fn() -> bool,
     ) -> Result<(), MoveFailure> {
         let mut running = self.with(|memcg| Move::begin(memcg, id, dest, scope))?;
+        self.wait_while_held(interrupted);
         loop {
             if interrupted() {
                 self.with(|memcg| running.abort(memcg));

@@ -6,6 +6,8 @@ mod control_files;
 mod events;
 mod golden;
 mod host;
+mod mounting;
 mod open_files;
 mod operations;
 mod replay;
+mod waiting;
