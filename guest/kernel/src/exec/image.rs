@@ -146,8 +146,9 @@ fn map_segment(
         space.borrow_mut().map_at(pages.start, area)?;
         zeros_start = file_pages_end;
         if segment.memory_len > segment.file_len && segment.rights.can_write {
-            let len = (file_pages_end - file_end).min(segment.memory_len - segment.file_len);
-            UserMemory::new(space.clone()).zero(file_end, index(len))?;
+            // To the page's end, not the segment's: the dynamic linker allocates from what follows
+            // its data and expects zeros (Linux v6.12 fs/binfmt_elf.c padzero).
+            UserMemory::new(space.clone()).zero(file_end, index(file_pages_end - file_end))?;
         }
     }
     if zeros_start < pages.end {
