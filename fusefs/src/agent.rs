@@ -15,9 +15,10 @@ use crate::writing::Writing;
 const PATH_SIZE_MAX: usize = 4095;
 
 /// Writes what `release_agent` shows.
-pub(crate) fn show(service: &Service, text: &mut String) {
+pub(crate) fn show(service: &Service, _root: GroupId, text: &mut String) -> Result<()> {
     text.push_str(&service.agent());
     text.push('\n');
+    Ok(())
 }
 
 /// Sets the agent.

@@ -61,8 +61,8 @@ pub(crate) enum Read {
     Size(fn(&Settings) -> Pages),
     /// Text made from the accounting.
     Text(fn(&Memcg, GroupId, &mut String) -> std::result::Result<(), Error>),
-    /// Text made from what the file system itself keeps.
-    Own(fn(&Service, &mut String)),
+    /// Text made from what else the file system and the machine know.
+    Own(fn(&Service, GroupId, &mut String) -> Result<()>),
 }
 
 /// A number of a counter.

@@ -3,7 +3,7 @@
 use memcg::{HugeSize, HugeUse, Memcg, Resource};
 
 use crate::control_file::{ControlFile, Field, Place, Read, Shown, Write};
-use crate::{agent, events, text, writing};
+use crate::{agent, events, slabinfo, text, writing};
 
 const MEMORY: Resource = Resource::Memory;
 const MEMSW: Resource = Resource::Memsw;
@@ -98,7 +98,7 @@ pub(crate) static FILES: &[ControlFile] = &[
     ControlFile {
         name: "cgroup.sane_behavior",
         place: Place::Root,
-        read: Read::Own(|_service, text| text.push_str("0\n")),
+        read: Read::Own(text::sane_behavior),
         ..RO
     },
     ControlFile {
@@ -186,7 +186,18 @@ pub(crate) static FILES: &[ControlFile] = &[
     limit("memory.kmem.limit_in_bytes", KMEM),
     max_usage("memory.kmem.max_usage_in_bytes", KMEM),
     failcnt("memory.kmem.failcnt", KMEM),
-    ControlFile { name: "memory.kmem.slabinfo", read: Read::Text(text::slabinfo), ..RO },
+    ControlFile {
+        name: "memory.kmem.slabinfo",
+        shown: Shown::Classic,
+        read: Read::Own(slabinfo::show),
+        ..RO
+    },
+    ControlFile {
+        name: "memory.kmem.slabinfo",
+        shown: Shown::Linux618,
+        read: Read::Text(text::nothing),
+        ..RO
+    },
     usage("memory.kmem.tcp.usage_in_bytes", TCP),
     limit("memory.kmem.tcp.limit_in_bytes", TCP),
     max_usage("memory.kmem.tcp.max_usage_in_bytes", TCP),

@@ -3,6 +3,8 @@
 
 use memcg::{GroupId, Memcg, MoveError, Pages, Scope, Tid};
 
+use crate::slabinfo::SlabCache;
+
 /// The machine, as far as the control files are concerned. Called from several threads at once.
 pub trait Host: Send + Sync + 'static {
     /// Runs `f` once on the accounting, after taking back what the guest has freed so far.
@@ -28,8 +30,16 @@ pub trait Host: Send + Sync + 'static {
     /// Tries to free `wanted` pages of `group` and its descendants; returns how many it freed, zero
     /// when trying again is no use. Never kills anyone. May pause the guest.
     fn reclaim(&self, group: GroupId, wanted: Pages) -> Pages {
+        // A machine that cannot reclaim need not say so.
         let (_, _) = (group, wanted);
         Pages::ZERO
+    }
+
+    /// Returns the caches that the kernel memory of `group` comes from, without those below it.
+    fn slab_caches(&self, group: GroupId) -> Vec<SlabCache> {
+        // A machine that does not know its caches need not say so.
+        let _ = group;
+        Vec::new()
     }
 
     /// Hears of a change that somebody in the guest may be waiting for. Called after the change,

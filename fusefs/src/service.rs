@@ -229,8 +229,7 @@ impl Service {
         content: &mut String,
     ) -> Result<()> {
         if let Read::Own(show) = file.read {
-            show(self, content);
-            return Ok(());
+            return show(self, group, content);
         }
         self.accounting(|memcg| {
             let number = match file.read {

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use memcg::{Amounts, Error, GroupId, HugeSize, HugeUse, Memcg, Pages, Policy, Resource, Tid};
 
+use crate::errno;
+use crate::service::Service;
 use crate::values::bytes;
 
 type Result = std::result::Result<(), Error>;
@@ -204,7 +206,17 @@ pub(crate) fn security(memcg: &Memcg, group: GroupId, text: &mut String) -> Resu
     Ok(())
 }
 
-/// Writes `memory.kmem.slabinfo`, which is empty since Linux 5.9.
-pub(crate) fn slabinfo(memcg: &Memcg, group: GroupId, _text: &mut String) -> Result {
+/// Writes `cgroup.sane_behavior`, which says no.
+pub(crate) fn sane_behavior(
+    _service: &Service,
+    _root: GroupId,
+    text: &mut String,
+) -> errno::Result<()> {
+    text.push_str("0\n");
+    Ok(())
+}
+
+/// Writes `memory.kmem.slabinfo` as it is since Linux 5.9: empty.
+pub(crate) fn nothing(memcg: &Memcg, group: GroupId, _text: &mut String) -> Result {
     memcg.settings(group).map(drop)
 }
