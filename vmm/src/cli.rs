@@ -73,8 +73,8 @@ struct UpArgs {
     /// Return as soon as the control files answer
     #[arg(long)]
     detach: bool,
-    /// This process is what `--detach` started
-    #[arg(long, hide = true, conflicts_with = "detach")]
+    /// This process is what `--detach` started, and --detach is still there
+    #[arg(long, hide = true)]
     daemon: bool,
 }
 
