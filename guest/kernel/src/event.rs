@@ -1,5 +1,7 @@
 //! Events of the host, taken from the ring between two tasks' turns.
 
+use alloc::vec::Vec;
+
 use vmcg_abi::event::{Event, EventKind};
 use vmcg_abi::layout::{EVENT_RING_GPA, EVENT_RING_SLOTS};
 use vmcg_abi::page::shared;
@@ -36,9 +38,8 @@ fn take(kernel: &mut Kernel, event: Event) {
             }
         }
         EventKind::Signal => {
-            let process = kernel.tasks.get(&tid).map_or(tid, |task| task.process);
             if let Some(signal) = Signal::from_word(u64::from(event.argument)) {
-                send_process(kernel, process, SignalInfo::kernel(signal));
+                send_signal(kernel, tid, SignalInfo::kernel(signal));
             }
         }
         EventKind::Job => job::start_all(kernel),
@@ -46,6 +47,24 @@ fn take(kernel: &mut Kernel, event: Event) {
         EventKind::Wait => set_held(kernel, tid, Hold::Held),
         EventKind::Wake => set_held(kernel, tid, Hold::Free),
         EventKind::Shutdown => shutdown(kernel),
+    }
+}
+
+/// Sends a signal to the processes in the foreground of the terminal of a task's job; where no
+/// program chose a foreground, to the task's own process.
+fn send_signal(kernel: &mut Kernel, tid: Tid, info: SignalInfo) {
+    let pid = kernel.tasks.get(&tid).map_or(tid, |task| task.process);
+    let job = kernel.processes.get(&pid).map_or(0, |process| process.job);
+    let foreground = kernel.files.foreground(job);
+    let processes = kernel.processes.values();
+    let group = processes.filter(|process| Some(process.group) == foreground);
+    let mut targets: Vec<Tid> = group.map(|process| process.id).collect();
+    if targets.is_empty() {
+        targets.push(pid);
+    }
+    for target in targets {
+        // Only real-time signals can be refused, and only where a thousand of them wait already.
+        send_process(kernel, target, info);
     }
 }
 

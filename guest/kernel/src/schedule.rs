@@ -11,13 +11,14 @@ use crate::syscall::request::{Wait, WaitKey};
 use crate::task::process::WaitStatus;
 use crate::task::{TaskState, extended};
 use crate::trap::{self, Trap};
-use crate::{event, host, syscall};
+use crate::{event, file, host, syscall};
 
 /// Runs tasks for as long as the machine is up.
 pub(crate) fn run(kernel: &mut Kernel) -> ! {
     loop {
         event::take_all(kernel);
         signal::expire(kernel);
+        file::wake_dropped(kernel);
         kernel.wake_sleepers();
         let deadline = kernel.next_deadline();
         if let Some(tid) = kernel.next_task() {

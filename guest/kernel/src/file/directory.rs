@@ -1,6 +1,6 @@
 //! Directories: their entries, from all file systems that show there.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
@@ -40,8 +40,28 @@ pub(crate) struct Directory {
     entries: RefCell<Vec<Entry>>,
 }
 
-/// Entries by name.
-type Names = BTreeMap<Vec<u8>, (u64, u8)>;
+/// Entries as they are gathered: in the order of the file system, a name of a tmpfs before the same
+/// name of the share below it.
+#[derive(Debug, Default)]
+struct Names {
+    entries: Vec<Entry>,
+    /// Names that are there or must not be there.
+    settled: BTreeSet<Vec<u8>>,
+}
+
+impl Names {
+    /// Adds an entry unless its name is settled; an inode number of 0 is made up later.
+    fn add(&mut self, name: &[u8], ino: u64, kind: u8) {
+        if self.settled.insert(name.to_vec()) {
+            self.entries.push(Entry { ino, kind, name: name.to_vec() });
+        }
+    }
+
+    /// Keeps a name from being added.
+    fn hide(&mut self, name: &[u8]) {
+        self.settled.insert(name.to_vec());
+    }
+}
 
 impl Directory {
     /// A directory that was just opened, by its normalised absolute path.
@@ -90,12 +110,12 @@ fn pack_entry(packed: &mut Vec<u8>, entry: &Entry, next: u64, len: usize) {
 
 /// Everything that a directory shows, `.` and `..` first.
 pub(crate) fn gather(kernel: &mut Kernel, tid: Tid, path: &[u8]) -> Result<Vec<Entry>, Errno> {
-    let mut names = Names::new();
+    let mut names = Names::default();
     if let Some(walk) = kernel.files.tmpfs.walk(path, Follow::Yes) {
         gather_overlay(walk?, path, &mut names)?;
     } else if let Some(rest) = path::below(path, b"/proc") {
         for (name, mode) in procfs::names(kernel, tid, rest)? {
-            names.insert(name, (0, entry_type(mode)));
+            names.add(&name, 0, entry_type(mode));
         }
     } else if path::below(path, b"/dev").is_some() {
         gather_devices(&mut names);
@@ -106,9 +126,9 @@ pub(crate) fn gather(kernel: &mut Kernel, tid: Tid, path: &[u8]) -> Result<Vec<E
     let own = number_of(path);
     let dots = [b".".to_vec(), b"..".to_vec()].map(|name| Entry { ino: own, kind, name });
     let mut entries = dots.to_vec();
-    entries.extend(names.into_iter().map(|(name, (ino, kind))| {
-        let ino = if ino == 0 { number_of(&path::join(path, &name)) } else { ino };
-        Entry { ino, kind, name }
+    entries.extend(names.entries.into_iter().map(|entry| match entry.ino {
+        0 => Entry { ino: number_of(&path::join(path, &entry.name)), ..entry },
+        _ => entry,
     }));
     Ok(entries)
 }
@@ -119,9 +139,9 @@ fn gather_devices(names: &mut Names) {
             DeviceEntry::Link(_) => mode::LINK,
             _ => mode::CHARACTER,
         };
-        names.insert(name.to_vec(), (0, entry_type(mode)));
+        names.add(name, 0, entry_type(mode));
     }
-    names.insert(b"shm".to_vec(), (0, entry_type(mode::DIRECTORY)));
+    names.add(b"shm", 0, entry_type(mode::DIRECTORY));
 }
 
 /// A directory of a tmpfs, with what shows through from below.
@@ -132,19 +152,19 @@ fn gather_overlay(walk: Walk, path: &[u8], names: &mut Names) -> Result<(), Errn
         // The path of an open directory has no links in it; one put there since leads nowhere.
         Walk::Link(_) => return Err(Errno::ENOENT),
     };
+    for (name, child) in node.names().ok_or(Errno::ENOTDIR)?.borrow().iter() {
+        if child.is_gone() {
+            names.hide(name);
+        } else {
+            let stat = child.stat();
+            names.add(name, stat.ino, entry_type(stat.mode));
+        }
+    }
     if node.shows_below() {
         // Where the share has no such directory there is nothing to show through.
         match gather_share(path, names) {
             Ok(()) | Err(Errno::ENOENT | Errno::ENOTDIR) => {}
             Err(errno) => return Err(errno),
-        }
-    }
-    for (name, child) in node.names().ok_or(Errno::ENOTDIR)?.borrow().iter() {
-        if child.is_gone() {
-            names.remove(name);
-        } else {
-            let stat = child.stat();
-            names.insert(name.clone(), (stat.ino, entry_type(stat.mode)));
         }
     }
     Ok(())
@@ -160,7 +180,7 @@ fn gather_share(path: &[u8], names: &mut Names) -> Result<(), Errno> {
         let before = cookie;
         while let Some((entry, next, after)) = unpack(rest) {
             if entry.name != b"." && entry.name != b".." {
-                names.insert(entry.name, (entry.ino, entry.kind));
+                names.add(&entry.name, entry.ino, entry.kind);
             }
             cookie = next;
             rest = after;

@@ -3,6 +3,7 @@
 mod attribute;
 mod copy;
 mod descriptor;
+mod extended;
 mod ioctl;
 mod name;
 mod stat;
@@ -64,6 +65,18 @@ pub(crate) const CALLS: &[Entry] = &[
     (138, "fstatfs", stat::fstatfs),
     (162, "sync", descriptor::sync),
     (187, "readahead", descriptor::fsync),
+    (188, "setxattr", extended::by_path),
+    (189, "lsetxattr", extended::by_link),
+    (190, "fsetxattr", extended::by_descriptor),
+    (191, "getxattr", extended::by_path),
+    (192, "lgetxattr", extended::by_link),
+    (193, "fgetxattr", extended::by_descriptor),
+    (194, "listxattr", extended::by_path),
+    (195, "llistxattr", extended::by_link),
+    (196, "flistxattr", extended::by_descriptor),
+    (197, "removexattr", extended::by_path),
+    (198, "lremovexattr", extended::by_link),
+    (199, "fremovexattr", extended::by_descriptor),
     (217, "getdents64", name::getdents64),
     (221, "fadvise64", descriptor::fsync),
     (257, "openat", name::openat),

@@ -76,6 +76,7 @@ impl Kernel {
             self.tell_parent(id, parent, status, exit_signal);
         }
         if is_first_of_job {
+            self.files.forget_job(job);
             host::job_done(job, status.0);
         }
     }
