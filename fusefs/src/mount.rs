@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
+use rustix::fs::statfs;
+use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{getegid, geteuid};
 
@@ -157,6 +159,8 @@ fn usable_point(point: PathBuf) -> Result<PathBuf, MountError> {
     loop {
         match fs::metadata(&point) {
             Ok(found) if !found.is_dir() => return Err(MountError::NotADirectory(point)),
+            // The kernel may still remember the attributes; this question it always passes on.
+            Ok(_) if statfs(&point) == Err(Errno::NOTCONN) => detach(&point)?,
             Ok(_) => break,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(MountError::Missing(point));
