@@ -90,8 +90,8 @@ fn charge(machine: &Machine, accounting: &mut Accounting, gfn: Gfn) {
 /// Who pays for `gfn`, and for what, by what the guest says.
 fn payer_of(machine: &Machine, accounting: &Accounting, gfn: Gfn) -> (Payer, Kind) {
     let root = Payer::Group(accounting.memcg.root());
-    let Some(table) = machine.frame_table() else { return (root, Kind::Kernel) };
-    let entry = machine.memory.frame_entry(table, gfn);
+    let table = machine.frame_table().and_then(|gpa| machine.memory.frame_table(gpa));
+    let entry = table.and_then(|table| table.entry(gfn));
     let Some(kind) = entry.and_then(|entry| entry.kind()).and_then(kind_of) else {
         return (root, Kind::Kernel);
     };

@@ -49,12 +49,12 @@ impl Guest for RealGuest<'_> {
             self.budget = Budget::new(self.machine.memory.frames());
         }
         let memory = &self.machine.memory;
-        let table = self.machine.frame_table();
+        let table = self.machine.frame_table().and_then(|gpa| memory.frame_table(gpa));
         let range = (from, pages_max);
         walk(memory, root, range, &mut self.budget, &mut |leaf| {
             for offset in 0..leaf.frames {
                 let gfn = Gfn::new(leaf.gfn.get().saturating_add(offset));
-                let entry = table.and_then(|table| memory.frame_entry(table, gfn));
+                let entry = table.as_ref().and_then(|table| table.entry(gfn));
                 let kind = entry.and_then(|entry| entry.kind()).and_then(kind_of);
                 if let (Some(entry), Some(kind)) = (entry, kind)
                     && memory.is_backed(gfn)

@@ -183,16 +183,11 @@ impl GuestMemory {
         self.map.get_slice(GuestAddress(gpa), count).map_err(|_| bad)
     }
 
-    /// The entry of `gfn` in the guest's frame table at `table_gpa`, or `None` where that part of
-    /// the table has never been written. Never faults.
-    pub(crate) fn frame_entry(&self, table_gpa: u64, gfn: Gfn) -> Option<FrameEntry> {
-        let gpa = table_gpa.checked_add(gfn.get().checked_mul(8)?)?;
-        if !self.is_backed(Gfn::new(gpa / PAGE_SIZE)) {
-            return None;
-        }
-        let slice = self.slice(gpa, 8).ok()?;
-        let word: u64 = slice.get_array_ref(0, 1).ok()?.load(0);
-        Some(FrameEntry(word))
+    /// The guest's frame table, which begins at `gpa`; `None` when that cannot be.
+    pub(crate) fn frame_table(&self, gpa: u64) -> Option<FrameTable<'_>> {
+        let slice = self.slice(gpa, self.frames().checked_mul(8)?).ok()?;
+        let count = usize::try_from(self.frames()).ok()?;
+        Some(FrameTable { memory: self, gpa, slice, count })
     }
 
     /// The memory as `vm-memory` knows it, for the loader.
@@ -203,6 +198,28 @@ impl GuestMemory {
     fn backed_bit(&self, gfn: Gfn) -> Option<(&AtomicU64, u64)> {
         let index = usize::try_from(gfn.get()).ok()?;
         Some((self.backed.get(index / 64)?, 1 << (index % 64)))
+    }
+}
+
+/// The guest's frame table: one entry a frame, kept by the guest.
+pub(crate) struct FrameTable<'a> {
+    memory: &'a GuestMemory,
+    gpa: u64,
+    slice: VolatileSlice<'a>,
+    count: usize,
+}
+
+impl FrameTable<'_> {
+    /// The entry of `gfn`, or `None` where there is no such frame or that part of the table has
+    /// never been written. Never faults.
+    pub(crate) fn entry(&self, gfn: Gfn) -> Option<FrameEntry> {
+        let index = usize::try_from(gfn.get()).ok()?;
+        let entries = self.slice.get_array_ref(0, self.count).ok()?;
+        if index >= self.count {
+            return None;
+        }
+        let page = Gfn::new((self.gpa + gfn.get() * 8) / PAGE_SIZE);
+        self.memory.is_backed(page).then(|| FrameEntry(entries.load(index)))
     }
 }
 
@@ -244,6 +261,7 @@ mod tests {
         assert!(memory.write(u64::MAX, &[0]).is_err());
         assert!(memory.slice(0, u64::MAX).is_err());
         assert!(!memory.is_backed(Gfn::new(u64::MAX)));
-        assert!(memory.frame_entry(u64::MAX, Gfn::new(u64::MAX)).is_none());
+        assert!(memory.frame_table(u64::MAX).is_none());
+        assert!(memory.frame_table(0).unwrap().entry(Gfn::new(u64::MAX)).is_none());
     }
 }
