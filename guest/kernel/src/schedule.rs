@@ -108,6 +108,8 @@ fn exception(kernel: &mut Kernel, tid: Tid, vector: u64, _error_code: u64) {
         0 => SignalInfo::fault(Signal::FPE, code::FPE_INTDIV, rip),
         1 => SignalInfo::fault(Signal::TRAP, code::TRAP_TRACE, rip),
         trap::BREAKPOINT => SignalInfo::kernel(Signal::TRAP),
+        // Differs from the CPU: software KVM answers `int n` with #UD instead of #GP.
+        6 if is_int_n(kernel, tid, rip) => SignalInfo::kernel(Signal::SEGV),
         6 => SignalInfo::fault(Signal::ILL, code::ILL_ILLOPN, rip),
         16 | 19 => SignalInfo::fault(Signal::FPE, code::FPE_FLTINV, rip),
         17 => SignalInfo::fault(Signal::BUS, code::BUS_ADRALN, 0),
@@ -115,6 +117,12 @@ fn exception(kernel: &mut Kernel, tid: Tid, vector: u64, _error_code: u64) {
         _ => SignalInfo::kernel(Signal::SEGV),
     };
     signal::force(kernel, tid, info);
+}
+
+/// Whether the instruction at `rip` is `int n`.
+fn is_int_n(kernel: &Kernel, tid: Tid, rip: u64) -> bool {
+    let mut opcode = [0];
+    kernel.user(tid).read(rip, &mut opcode).is_ok() && opcode == [0xcd]
 }
 
 impl Kernel {
@@ -180,17 +188,18 @@ impl Kernel {
     }
 
     /// Wakes up to `count` tasks one of whose keys `matches`; answers how many.
-    pub(crate) fn wake_some(
-        &mut self,
-        count: usize,
-        matches: impl Fn(&WaitKey) -> bool,
-    ) -> usize {
+    pub(crate) fn wake_some(&mut self, count: usize, matches: impl Fn(&WaitKey) -> bool) -> usize {
         let waits = |task: &crate::task::Task| match &task.state {
             TaskState::Blocked(wait) => wait.keys.iter().any(&matches),
             _ => false,
         };
-        let woken: alloc::vec::Vec<Tid> =
-            self.tasks.values().filter(|task| waits(task)).map(|task| task.tid).take(count).collect();
+        let woken: alloc::vec::Vec<Tid> = self
+            .tasks
+            .values()
+            .filter(|task| waits(task))
+            .map(|task| task.tid)
+            .take(count)
+            .collect();
         for tid in &woken {
             if let Some(request) = &mut self.task_mut(*tid).request {
                 request.is_woken = true;

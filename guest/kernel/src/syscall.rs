@@ -69,14 +69,8 @@ const fn by_number() -> [Option<Handler>; NUMBER_MAX] {
 pub(crate) fn enter(kernel: &mut Kernel, tid: Tid) {
     host::set_shared_word(shared::SYSTEM_CALLS, host::shared_word(shared::SYSTEM_CALLS) + 1);
     let registers = &kernel.task(tid).registers;
-    let args = [
-        registers.rdi,
-        registers.rsi,
-        registers.rdx,
-        registers.r10,
-        registers.r8,
-        registers.r9,
-    ];
+    let args =
+        [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9];
     let request = Request::new(tid, registers.rax, args);
     run(kernel, request);
 }

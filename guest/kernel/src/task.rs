@@ -25,8 +25,6 @@ pub(crate) enum TaskState {
     Ready,
     /// It sleeps in a system call.
     Blocked(Wait),
-    /// It has ended; its process still lists it until its parent has been told.
-    Dead,
 }
 
 /// A system call that a signal ended early.

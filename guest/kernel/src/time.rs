@@ -43,7 +43,7 @@ impl Clock {
     }
 
     /// The point in time since boot of a time since 1970.
-    pub(crate) fn from_realtime(&self, realtime_ns: u64) -> u64 {
+    pub(crate) fn boot_time_of(&self, realtime_ns: u64) -> u64 {
         realtime_ns.saturating_sub(self.boot_realtime_ns)
     }
 }

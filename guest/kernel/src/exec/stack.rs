@@ -114,4 +114,3 @@ fn auxiliary_vector(image: &Image, places: [u64; 3]) -> Vec<u64> {
     ];
     pairs.into_iter().flat_map(|(key, value)| [key, value]).collect()
 }
-

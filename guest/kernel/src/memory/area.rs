@@ -21,11 +21,7 @@ impl Rights {
 
     /// Reads PROT_READ, PROT_WRITE and PROT_EXEC. On x86 writing or executing implies reading.
     pub(crate) const fn from_prot(prot: u64) -> Self {
-        Self {
-            can_read: prot & 7 != 0,
-            can_write: prot & 2 != 0,
-            can_execute: prot & 4 != 0,
-        }
+        Self { can_read: prot & 7 != 0, can_write: prot & 2 != 0, can_execute: prot & 4 != 0 }
     }
 }
 
@@ -48,11 +44,9 @@ impl Backing {
     fn skip(&self, bytes: u64) -> Self {
         match self {
             Self::Anon => Self::Anon,
-            Self::Object { object, offset, path } => Self::Object {
-                object: object.clone(),
-                offset: offset + bytes,
-                path: path.clone(),
-            },
+            Self::Object { object, offset, path } => {
+                Self::Object { object: object.clone(), offset: offset + bytes, path: path.clone() }
+            }
         }
     }
 }
@@ -211,4 +205,3 @@ impl Areas {
         (start >= within.start).then_some(start)
     }
 }
-

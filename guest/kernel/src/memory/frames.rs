@@ -145,9 +145,9 @@ impl Inner {
         let start = self.first_candidate;
         let end = self.taken.len().min(start + WORDS_MAX);
         for (offset, word) in self.taken[start..end].iter().enumerate() {
-            for group in (0..64).step_by(RUN_MAX) {
+            for group in (0..64_u64).step_by(RUN_MAX) {
                 if word >> group & mask == 0 {
-                    return Some(Gfn((start + offset) as u64 * 64 + group as u64));
+                    return Some(Gfn((start + offset) as u64 * 64 + group));
                 }
             }
         }

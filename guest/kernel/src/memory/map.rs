@@ -24,7 +24,7 @@ pub(crate) enum Placement {
 pub(crate) fn page_range(start: u64, len: u64) -> Result<Range<u64>, Errno> {
     let len = page_ceil(len).ok_or(Errno::EINVAL)?;
     let end = start.checked_add(len).ok_or(Errno::EINVAL)?;
-    if start % PAGE_SIZE != 0 || end > TASK_END {
+    if !start.is_multiple_of(PAGE_SIZE) || end > TASK_END {
         return Err(Errno::EINVAL);
     }
     Ok(start..end)
@@ -46,7 +46,7 @@ impl Space {
                 self.find_free(len)
             }
             Placement::Fixed(start) | Placement::FixedIfFree(start) => {
-                if start % PAGE_SIZE != 0 {
+                if !start.is_multiple_of(PAGE_SIZE) {
                     return Err(Errno::EINVAL);
                 }
                 let end = start.checked_add(len).ok_or(Errno::ENOMEM)?;

@@ -46,9 +46,7 @@ impl UserMemory {
     fn translate(&self, gva: u64, access: Access) -> Result<u64, Errno> {
         let mut space = self.space.borrow_mut();
         let allows = |pte: Pte| {
-            pte.is_present()
-                && pte.0 & USER != 0
-                && (access != Access::Write || pte.is_writable())
+            pte.is_present() && pte.0 & USER != 0 && (access != Access::Write || pte.is_writable())
         };
         if !space.tables.slot(gva).is_some_and(|slot| allows(Pte(physical::word(slot)))) {
             space.fault(gva, access).map_err(|_| Errno::EFAULT)?;

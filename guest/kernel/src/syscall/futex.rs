@@ -114,7 +114,7 @@ fn wait(kernel: &mut Kernel, request: &mut Request, bits: u32) -> Result<Outcome
             let is_relative = operation & !(PRIVATE | CLOCK_REALTIME) == WAIT;
             request.deadline = Some(match (is_relative, operation & CLOCK_REALTIME != 0) {
                 (true, _) => kernel.clock.now().saturating_add(time),
-                (false, true) => kernel.clock.from_realtime(time),
+                (false, true) => kernel.clock.boot_time_of(time),
                 (false, false) => time,
             });
         }
@@ -165,7 +165,10 @@ fn requeue(kernel: &mut Kernel, request: &Request, wake_max: usize) -> usize {
         }
         // The call, made again for a signal, waits at its new place.
         if let Some(request) = &mut task.request
-            && wait.keys.iter().any(|key| matches!(key, WaitKey::Futex { offset, .. } if *offset == new_offset))
+            && wait
+                .keys
+                .iter()
+                .any(|key| matches!(key, WaitKey::Futex { offset, .. } if *offset == new_offset))
         {
             request.args[0] = second_gva;
         }

@@ -3,6 +3,8 @@
 mod advice;
 mod map;
 
+use vmcg_abi::layout::PAGE_SIZE;
+
 use super::Entry;
 use super::request::{Outcome, Request};
 use crate::errno::Errno;
@@ -49,10 +51,10 @@ fn mprotect(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno
     /// PROT_GROWSDOWN and PROT_GROWSUP: as in most programs, not used.
     const GROWS: u64 = 0x300_0000;
     let [start, len, prot, ..] = request.args;
-    let range = page_range(start, len)?;
-    if prot & !7 & !GROWS != 0 {
+    if prot & !7 & !GROWS != 0 || !start.is_multiple_of(PAGE_SIZE) {
         return Err(Errno::EINVAL);
     }
+    let range = page_range(start, len).map_err(|_| Errno::ENOMEM)?;
     let space = &kernel.task(request.tid).space;
     space.borrow_mut().protect(&range, Rights::from_prot(prot))?;
     Ok(Outcome::Done(0))

@@ -50,11 +50,7 @@ fn sched_yield(kernel: &mut Kernel, _request: &mut Request) -> Result<Outcome, E
 }
 
 /// Makes a task; a vfork goes on only when the child has execed or ended.
-fn make(
-    kernel: &mut Kernel,
-    request: &mut Request,
-    wish: &CloneRequest,
-) -> Result<Outcome, Errno> {
+fn make(kernel: &mut Kernel, request: &mut Request, wish: &CloneRequest) -> Result<Outcome, Errno> {
     if request.progress == 0 {
         request.progress = clone_task(kernel, request.tid, wish)?.word();
     }
@@ -178,4 +174,3 @@ fn set_tid_address(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome
     kernel.task_mut(request.tid).clear_tid_gva = request.args[0];
     Ok(Outcome::Done(request.tid.word()))
 }
-

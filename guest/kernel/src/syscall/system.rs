@@ -223,4 +223,3 @@ fn membarrier(_kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Er
 fn rseq(_kernel: &mut Kernel, _request: &mut Request) -> Result<Outcome, Errno> {
     Err(Errno::ENOSYS)
 }
-

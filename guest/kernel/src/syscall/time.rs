@@ -133,7 +133,7 @@ fn clock_nanosleep(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome
     let now = kernel.clock.now();
     let is_absolute = flags & ABSOLUTE != 0;
     let deadline = match clock {
-        REALTIME | TAI if is_absolute => kernel.clock.from_realtime(time),
+        REALTIME | TAI if is_absolute => kernel.clock.boot_time_of(time),
         1 | 7 if is_absolute => time,
         0 | 1 | 7 | 11 => now.saturating_add(time),
         PROCESS_CPU => return Err(Errno::EOPNOTSUPP),

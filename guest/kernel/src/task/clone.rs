@@ -190,13 +190,7 @@ fn copy_process(kernel: &Kernel, parent: Tid, tid: Tid, request: &CloneRequest) 
 }
 
 /// Writes the new id where parent and child asked for it.
-fn write_ids(
-    kernel: &Kernel,
-    parent: Tid,
-    space: &SharedSpace,
-    tid: Tid,
-    request: &CloneRequest,
-) {
+fn write_ids(kernel: &Kernel, parent: Tid, space: &SharedSpace, tid: Tid, request: &CloneRequest) {
     let id = low_u32(tid.word());
     if request.has(flag::PARENT_SETTID) {
         // As in Linux, a bad address is not an error here.

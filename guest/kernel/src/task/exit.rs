@@ -99,9 +99,7 @@ impl Kernel {
         let is_forgotten = ignores && exit_signal == Signal::CHLD.number();
         if let Some(signal) = Signal::from_word(u64::from(exit_signal)) {
             let info = match status.exit_code() {
-                Some(exit_code) => {
-                    SignalInfo::child(id, code::CLD_EXITED, exit_code.cast_signed())
-                }
+                Some(exit_code) => SignalInfo::child(id, code::CLD_EXITED, exit_code.cast_signed()),
                 None => SignalInfo::child(id, code::CLD_KILLED, status.signal().cast_signed()),
             };
             send_process(self, parent, SignalInfo { signal, ..info });

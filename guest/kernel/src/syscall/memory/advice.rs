@@ -132,10 +132,8 @@ pub(super) fn munlockall(kernel: &mut Kernel, request: &mut Request) -> Result<O
 }
 
 fn lock_all(space: &mut Space, lock: Lock) {
-    let ranges: Vec<Range<u64>> =
-        space.areas.iter().map(|(start, area)| start..area.end).collect();
+    let ranges: Vec<Range<u64>> = space.areas.iter().map(|(start, area)| start..area.end).collect();
     for range in ranges {
         space.set_locked(&range, lock);
     }
 }
-

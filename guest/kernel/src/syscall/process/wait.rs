@@ -157,9 +157,7 @@ pub(super) fn waitid(kernel: &mut Kernel, request: &mut Request) -> Result<Outco
 fn info(found: &Found) -> SignalInfo {
     let status = found.status;
     match status.exit_code() {
-        Some(exit_code) => {
-            SignalInfo::child(found.id, code::CLD_EXITED, exit_code.cast_signed())
-        }
+        Some(exit_code) => SignalInfo::child(found.id, code::CLD_EXITED, exit_code.cast_signed()),
         None if status == WaitStatus::CONTINUED => {
             let number = i32::from(Signal::CONT.number());
             SignalInfo::child(found.id, code::CLD_CONTINUED, number)
