@@ -160,7 +160,7 @@ fn usable_point(point: PathBuf) -> Result<PathBuf, MountError> {
         match fs::metadata(&point) {
             Ok(found) if !found.is_dir() => return Err(MountError::NotADirectory(point)),
             // The kernel may still remember the attributes; this question it always passes on.
-            Ok(_) if statfs(&point) == Err(Errno::NOTCONN) => detach(&point)?,
+            Ok(_) if statfs(&point).err() == Some(Errno::NOTCONN) => detach(&point)?,
             Ok(_) => break,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(MountError::Missing(point));
