@@ -111,6 +111,12 @@ impl Memcg {
         Some(self.tasks.get(tid)?.tgid)
     }
 
+    /// Returns the live threads of a thread group, in ascending order.
+    #[must_use]
+    pub fn threads(&self, tgid: Tid) -> Vec<Tid> {
+        self.tasks.threads(tgid).collect()
+    }
+
     /// Tells whether the task leads its thread group.
     #[must_use]
     pub fn is_leader(&self, tid: Tid) -> bool {
