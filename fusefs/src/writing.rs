@@ -90,11 +90,13 @@ fn move_task(writing: &Writing<'_>, scope: Scope) -> Result<()> {
     Ok(())
 }
 
-/// Returns the groups that a move takes tasks out of: that of the task, and for a process also that
-/// of its leader. A process with threads in a third group leaves that one unnoticed.
+/// Returns the groups that a move takes tasks out of.
 fn groups_of(memcg: &Memcg, id: Tid, scope: Scope) -> BTreeSet<GroupId> {
-    let leader = memcg.task_tgid(id).filter(|_tgid| scope == Scope::Process);
-    [Some(id), leader].into_iter().flatten().filter_map(|tid| memcg.task_group(tid)).collect()
+    let moving = match (scope, memcg.task_tgid(id)) {
+        (Scope::Process, Some(tgid)) => memcg.threads(tgid),
+        (Scope::Task, _) | (_, None) => vec![id],
+    };
+    moving.into_iter().filter_map(|tid| memcg.task_group(tid)).collect()
 }
 
 /// Writes `memory.recharge_policy`: the name of a policy.
