@@ -57,7 +57,7 @@ pub use units::{Gfn, Gva, Pages, Tid};
 use frames::Frames;
 use group::Groups;
 use owners::Owners;
-use recharge::Debts;
+use recharge::{Debts, Strays};
 use tasks::Tasks;
 use transit::Transits;
 
@@ -72,6 +72,7 @@ pub struct Memcg {
     tasks: Tasks,
     transits: Transits,
     debts: Debts,
+    strays: Strays,
     /// Charges held by [`Held`] values.
     tokens: u64,
 }
@@ -91,6 +92,7 @@ impl Memcg {
             tasks: Tasks::default(),
             transits: Transits::default(),
             debts: Debts::default(),
+            strays: Strays::default(),
             tokens: 0,
         };
         let settings = Settings::root(config.abi, config.recharge);

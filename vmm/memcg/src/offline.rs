@@ -25,6 +25,7 @@ impl Memcg {
         let name = std::sync::Arc::clone(&this.name);
         self.groups.at_mut(parent).children.remove(&name);
         self.debts.forget_group(group);
+        self.strays.forget_group(group);
         match self.config.offline {
             Offline::Reparent | Offline::Drain => self.reparent(index, parent),
             Offline::Zombie => self.leave_zombie(index, parent),

@@ -3,6 +3,7 @@
 use std::ops::AddAssign;
 
 use crate::frames::{Flag, Frame};
+use crate::recharge::Reach;
 use crate::{Error, GroupId, Kind, Memcg, Pages, Resource};
 
 /// What a group (or a move in progress) owns now, in pages.
@@ -51,6 +52,13 @@ impl Gauges {
     /// Pages the memsw counter counts.
     pub(crate) fn memsw(&self) -> u64 {
         self.memory() + self.swapped
+    }
+
+    /// Pages that are of a kind `reach` takes along.
+    pub(crate) fn within(&self, reach: Reach) -> u64 {
+        let of = |kind: Kind| self.kinds[kind.index()];
+        let anon = if reach.anon { of(Kind::Anon) } else { 0 };
+        anon + if reach.file { of(Kind::File) + of(Kind::Shmem) } else { 0 }
     }
 
     /// Pages the kmem counter counts.
@@ -144,10 +152,12 @@ pub struct Amounts {
     pub huge: Pages,
     /// Swapped-out pages.
     pub swap: Pages,
-    /// Pages charged here although their task moved on and they could not (policy `half`).
+    /// Pages charged here although their task moved on and they could not (policy `half`). Locally
+    /// also, the other way round, pages that tasks here left charged to the group they came from:
+    /// of these an upper bound, since who frees such a page may be another of its tasks.
     pub foreign: Pages,
-    /// Pages charged here that wait to follow their task (policy `lazy`). An upper bound: it is what
-    /// the task had resident when it left, less what has settled.
+    /// Pages charged here that wait to follow their task (policy `lazy`). An upper bound: what the
+    /// group had of such pages when the task left, less what has settled, and never more than it has.
     pub lazy_pending: Pages,
     /// What happened.
     pub events: Events,
@@ -183,8 +193,10 @@ impl Memcg {
     /// [`Error::Dead`] when the group was removed.
     pub fn stat(&self, group: GroupId) -> Result<Stat, Error> {
         let index = self.groups.index(group)?;
-        let local =
-            self.amounts(&self.groups.at(index).gauges, self.groups.at(index).events, group);
+        let this = self.groups.at(index);
+        let local = Self::amounts(&this.gauges, this.events, self.pending(index));
+        let foreign = Pages::new(local.foreign.get() + self.left_elsewhere(group));
+        let local = Amounts { foreign, ..local };
         Ok(Stat {
             local,
             total: self.total(index),
@@ -229,15 +241,27 @@ impl Memcg {
             let group = self.groups.at(index);
             gauges.merge(&group.gauges);
             events += group.events;
-            pending += self.debts.pending(group.id);
+            pending += self.pending(index);
             let feeds = |child: &u32| self.groups.at(*child).feeds == Some(index);
             rest.extend(group.children.values().copied().filter(feeds));
         }
-        let amounts = self.amounts(&gauges, events, self.groups.at(index).id);
-        Amounts { lazy_pending: Pages::new(pending), ..amounts }
+        Self::amounts(&gauges, events, pending)
     }
 
-    fn amounts(&self, gauges: &Gauges, events: Events, group: GroupId) -> Amounts {
+    /// Pages that wait to leave a group, at most.
+    fn pending(&self, index: u32) -> u64 {
+        let group = self.groups.at(index);
+        self.debts.pending(group.id).min(group.gauges.within(Reach::EVERYTHING))
+    }
+
+    /// Pages that tasks of `group` left charged to others, at most.
+    fn left_elsewhere(&self, group: GroupId) -> u64 {
+        let foreign_of =
+            |from| self.groups.index(from).map_or(0, |at| self.groups.at(at).gauges.foreign);
+        self.strays.of(group).map(|(from, pages)| pages.min(foreign_of(from))).sum()
+    }
+
+    fn amounts(gauges: &Gauges, events: Events, pending: u64) -> Amounts {
         let kind = |kind: Kind| Pages::new(gauges.kinds[kind.index()]);
         Amounts {
             cache: Pages::new(kind(Kind::File).get() + kind(Kind::Shmem).get()),
@@ -249,7 +273,7 @@ impl Memcg {
             huge: kind(Kind::Huge),
             swap: Pages::new(gauges.swapped),
             foreign: Pages::new(gauges.foreign),
-            lazy_pending: Pages::new(self.debts.pending(group)),
+            lazy_pending: Pages::new(pending),
             events,
         }
     }

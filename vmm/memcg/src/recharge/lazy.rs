@@ -6,6 +6,7 @@ use std::ops::Bound;
 use super::Reach;
 use super::policy::Ancestors;
 use crate::transit::{Ending, Route};
+use crate::walk::Chain;
 use crate::{GroupId, Guest, Gva, Memcg, Pages, Scope, Tid};
 
 /// Who owes pages: a task, and the group that is still charged for them.
@@ -91,24 +92,85 @@ impl Debts {
     }
 }
 
+/// What became of one debt that was looked at.
+struct Settled {
+    moved: u64,
+    /// Looking again at once can move more.
+    goes_on: bool,
+}
+
+impl Settled {
+    const NOTHING: Self = Self { moved: 0, goes_on: false };
+}
+
 impl Memcg {
+    /// Tells whether pages of some task wait to follow it.
+    #[must_use]
+    pub fn has_debts(&self) -> bool {
+        !self.debts.all.is_empty()
+    }
+
     /// Lets pages follow one task that moved by the policy `lazy`, looking at `pages_max` of its
-    /// pages at most; returns how many moved. To be called when the machine is idle, and before
-    /// anything is reclaimed from a group with `lazy_pending` pages. The guest stands still.
+    /// pages at most; returns how many moved. To be called when the machine is idle. The guest
+    /// stands still.
     pub fn settle(&mut self, guest: &mut dyn Guest, pages_max: u64) -> Pages {
         let Some((key, debt)) = self.debts.next() else { return Pages::ZERO };
+        Pages::new(self.settle_one(guest, (key, debt), pages_max).moved)
+    }
+
+    /// Lets pages leave `group` and the groups that are charged to it, `pages_max` of each task at
+    /// most, until some have; returns how many. Zero means that no page waits to leave, or none
+    /// finds room elsewhere. To be called before a charge of `group` is refused. The guest stands
+    /// still.
+    pub fn settle_out_of(
+        &mut self,
+        guest: &mut dyn Guest,
+        group: GroupId,
+        pages_max: u64,
+    ) -> Pages {
+        for key in self.debts.all.keys().copied().collect::<Vec<_>>() {
+            let heir = self.task_group(key.0);
+            let is_inside = |at: Option<GroupId>| at.is_some_and(|at| self.charges(at, group));
+            if !is_inside(Some(key.1)) || is_inside(heir) {
+                continue;
+            }
+            while let Some(debt) = self.debts.all.get(&key).copied() {
+                let settled = self.settle_one(guest, (key, debt), pages_max);
+                if settled.moved > 0 {
+                    return Pages::new(settled.moved);
+                }
+                if !settled.goes_on {
+                    break;
+                }
+            }
+        }
+        Pages::ZERO
+    }
+
+    /// Tells whether what `group` is charged `above` is charged as well.
+    fn charges(&self, group: GroupId, above: GroupId) -> bool {
+        let Ok(index) = self.groups.index(group) else { return false };
+        self.chain(Chain::whole(index)).any(|index| self.groups.at(index).id == above)
+    }
+
+    fn settle_one(
+        &mut self,
+        guest: &mut dyn Guest,
+        (key, debt): (Key, Debt),
+        pages_max: u64,
+    ) -> Settled {
         let (tid, from) = key;
         let (Some(task), Ok(from)) = (self.tasks.get(tid), self.groups.index(from)) else {
             self.debts.remove(key);
-            return Pages::ZERO;
+            return Settled::NOTHING;
         };
         if task.group == from {
             // The task has come back, and its pages are at home.
             self.debts.remove(key);
-            return Pages::ZERO;
+            return Settled::NOTHING;
         }
         if self.transits.of_task(tid).is_some() {
-            return Pages::ZERO;
+            return Settled::NOTHING;
         }
         let route = Route {
             tid,
@@ -118,7 +180,7 @@ impl Memcg {
             ancestors: Ancestors::Once,
             ending: Ending::Settle,
         };
-        let Ok(transit) = self.begin_transit(route) else { return Pages::ZERO };
+        let Ok(transit) = self.begin_transit(route) else { return Settled::NOTHING };
         let number = transit.number();
         let mut ends = self.ends(number);
         let mut batch = Vec::new();
@@ -133,10 +195,13 @@ impl Memcg {
         self.settle_transit(number);
         match next {
             // What has found no room is looked at again when it is this debt's turn.
-            _ if is_short => self.debts.advance(key, debt.cursor, moved),
+            _ if is_short => {
+                self.debts.advance(key, debt.cursor, moved);
+                return Settled { moved, goes_on: false };
+            }
             Ok(Some(next)) if next > debt.cursor => self.debts.advance(key, next, moved),
             Ok(_) | Err(_) => self.debts.remove(key),
         }
-        Pages::new(moved)
+        Settled { moved, goes_on: true }
     }
 }

@@ -139,7 +139,7 @@ impl Move {
         if let Phase::Ended(outcome) = self.phase {
             return outcome.map(Progress::Done);
         }
-        let Some(transit) = self.transit else { return self.attach_only(memcg, guest) };
+        let Some(transit) = self.transit else { return self.attach_only(memcg) };
         if !memcg.transits.is_in_progress(transit) {
             return Err(MoveError::NoSuchTask);
         }
@@ -150,9 +150,9 @@ impl Move {
             }
             self.phase = match self.rule.admission {
                 Admission::Open => Phase::Take,
-                // No more pages can move than are present: if all of them fit, who needs a count?
+                // No more pages can move than the source has: if all of them fit, who needs a count?
                 Admission::FitsLimits
-                    if memcg.could_ever_hold(number, guest.resident(self.tid).get()) =>
+                    if memcg.could_ever_hold(number, memcg.movable_at_most(number, self.reach)) =>
                 {
                     Phase::Take
                 }
@@ -166,11 +166,13 @@ impl Move {
     }
 
     /// A move that carries no charges now: `none`, `lazy`, a thread, or within one group.
-    fn attach_only(&self, memcg: &mut Memcg, guest: &mut dyn Guest) -> Result<Progress, MoveError> {
+    fn attach_only(&self, memcg: &mut Memcg) -> Result<Progress, MoveError> {
         let from = memcg.task_group(self.tid).ok_or(MoveError::NoSuchTask)?;
         self.attach(memcg)?;
         if self.rule.settling == Settling::Later && !self.reach.is_nothing() && from != self.dest {
-            memcg.debts.add(self.tid, from, self.reach, guest.resident(self.tid));
+            let pages = memcg.groups.at(memcg.groups.index(from).expect("a task's group lives"));
+            let pages = Pages::new(pages.gauges.within(self.reach));
+            memcg.debts.add(self.tid, from, self.reach, pages);
         }
         Ok(Progress::Done(self.report))
     }
@@ -240,7 +242,7 @@ impl Move {
         let left = u64::try_from(haul.left.len()).unwrap_or(u64::MAX);
         self.report.failed = plus(self.report.failed, left);
         if self.rule.shortage == Shortage::LeaveForeign {
-            haul.left.iter().for_each(|gfn| memcg.mark_foreign(*gfn));
+            memcg.leave_behind(number, &haul.left);
         }
         let short = left > 0 || memcg.transits.at(number).is_short();
         if short && self.rule.shortage == Shortage::RollBack {

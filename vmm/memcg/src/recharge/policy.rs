@@ -180,6 +180,9 @@ impl Reach {
     /// No pages at all.
     pub(crate) const NOTHING: Self = Self { anon: false, file: false };
 
+    /// Every page that some policy moves.
+    pub(crate) const EVERYTHING: Self = Self { anon: true, file: true };
+
     const fn nothing(_mask: u64) -> Self {
         Self::NOTHING
     }

@@ -156,11 +156,24 @@ impl Memcg {
         }
     }
 
-    /// Notes that a frame stays behind although its task has left.
-    pub(crate) fn mark_foreign(&mut self, gfn: Gfn) {
-        let Ok(frame) = self.frames.get(gfn) else { return };
-        if frame.is_charged() {
-            self.replace(gfn, frame, frame.with(Flag::Foreign));
+    /// Returns how many pages of the source a move could take along, if its task had all of them.
+    pub(crate) fn movable_at_most(&self, number: u32, reach: Reach) -> u64 {
+        self.groups.at(self.transits.at(number).from).gauges.within(reach)
+    }
+
+    /// Notes that frames stay behind although their task is leaving.
+    pub(crate) fn leave_behind(&mut self, number: u32, frames: &[Gfn]) {
+        let mut left = 0;
+        for gfn in frames {
+            let Ok(frame) = self.frames.get(*gfn) else { continue };
+            if frame.is_charged() && !frame.has(Flag::Foreign) {
+                self.replace(*gfn, frame, frame.with(Flag::Foreign));
+                left += 1;
+            }
+        }
+        let Transit { from, to, .. } = *self.transits.at(number);
+        if left > 0 {
+            self.strays.add(self.groups.at(to).id, self.groups.at(from).id, left);
         }
     }
 

@@ -48,7 +48,9 @@ impl Guest for FakeGuest {
 
     fn resident(&mut self, tid: Tid) -> Pages {
         let space = self.tgids.get(&tid).map(|tgid| &self.spaces[tgid]);
-        Pages::new(space.map_or(0, |space| space.len() as u64))
+        let pages = space.map_or(0, |space| space.len() as u64);
+        self.longest_scan = self.longest_scan.max(pages);
+        Pages::new(pages)
     }
 
     fn kill(&mut self, tid: Tid) {

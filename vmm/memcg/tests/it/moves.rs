@@ -122,10 +122,13 @@ fn half_moves_what_fits_and_shows_the_rest_as_foreign() {
     assert_eq!((report.moved.get(), report.failed.get()), (6, 4));
     assert_eq!((m.usage(a), m.usage(b)), (4, 6));
     assert_eq!(m.memcg.stat(a).unwrap().local.foreign, Pages::new(4));
+    assert_eq!(m.memcg.stat(b).unwrap().local.foreign, Pages::new(4));
     m.unmap(tid, 9);
     assert_eq!(m.memcg.stat(a).unwrap().local.foreign, Pages::new(3));
+    assert_eq!(m.memcg.stat(b).unwrap().local.foreign, Pages::new(3));
     m.migrate(tid, a).unwrap();
     assert_eq!(m.memcg.stat(a).unwrap().local.foreign, Pages::ZERO);
+    assert_eq!(m.memcg.stat(b).unwrap().local.foreign, Pages::ZERO);
     assert_eq!((m.usage(a), m.usage(b)), (9, 0));
     assert_eq!(m.memcg.check(), []);
 }
@@ -158,6 +161,39 @@ fn lazy_pages_without_room_wait_until_there_is_some() {
     m.memcg.set_limit(b, Resource::Memory, Pages::new(10)).unwrap();
     assert_eq!(m.memcg.settle(&mut m.guest, 100).get(), 4);
     assert_eq!((m.usage(a), m.usage(b)), (0, 10));
+}
+
+#[test]
+fn lazy_pages_leave_a_group_that_is_out_of_room_and_stay_within_one_that_is() {
+    let mut m = Machine::new(64, Policy::Lazy);
+    let top = m.group("top", 64);
+    let [a, b] = ["a", "b"].map(|name| m.memcg.create(top, name).unwrap());
+    let tid = m.process(2, a, 10);
+    m.migrate(tid, b).unwrap();
+    assert!(m.memcg.settle_out_of(&mut m.guest, top, 3).is_zero(), "top would still be charged");
+    assert!(m.memcg.settle_out_of(&mut m.guest, b, 3).is_zero(), "nothing waits to leave b");
+    assert_eq!(m.memcg.settle_out_of(&mut m.guest, a, 3).get(), 3);
+    assert_eq!((m.usage(a), m.usage(b), m.usage(top)), (7, 3, 10));
+    m.memcg.set_limit(b, Resource::Memory, Pages::new(5)).unwrap();
+    while !m.memcg.settle_out_of(&mut m.guest, a, 3).is_zero() {}
+    assert_eq!((m.usage(a), m.usage(b)), (5, 5), "no room in b, and no refusal counted");
+    assert!(m.memcg.has_debts());
+    m.exit(tid);
+    assert!(!m.memcg.has_debts());
+    assert_eq!(m.memcg.check(), []);
+}
+
+#[test]
+fn a_lazy_attach_and_a_roomy_rollback_look_at_no_page_in_advance() {
+    for policy in [Policy::Lazy, Policy::Rollback, Policy::Precharge] {
+        let mut m = Machine::new(64, policy);
+        let (a, b) = (m.group("a", 64), m.group("b", 64));
+        let tid = m.process(2, a, 50);
+        let mut one = m.begin(tid, b).unwrap();
+        m.step(&mut one, 3).unwrap();
+        assert!(m.guest.longest_scan <= 3, "{policy:?}");
+        one.abort(&mut m.memcg);
+    }
 }
 
 #[test]
