@@ -7,7 +7,7 @@
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
 
-use memcg::{ChargeError, Gfn, GroupId, Kind, Payer, Tid};
+use memcg::{ChargeError, Fault, Gfn, GroupId, Kind, Payer, Tid};
 use rustix::event::{PollFd, PollFlags, poll};
 use vmcg_abi::event::{Event, EventKind};
 use vmcg_abi::frame::FrameKind;
@@ -66,6 +66,10 @@ fn answer(machine: &Machine, address: u64) {
 /// Charges `gfn` to whom the guest names as current, whatever it takes.
 fn charge(machine: &Machine, accounting: &mut Accounting, gfn: Gfn) {
     let (payer, kind) = payer_of(machine, accounting, gfn);
+    if let Payer::Task(tid) = payer {
+        // Differs from Linux: pages mapped around a fault count when they are touched, not before.
+        accounting.memcg.note_fault(tid, Fault::Minor);
+    }
     let refused_by = match accounting.memcg.try_charge(payer, gfn, kind) {
         Ok(()) => return,
         Err(ChargeError::AlreadyCharged(_)) => return Stats::count(&machine.stats.guest_lies, 1),
