@@ -188,12 +188,15 @@ impl Service {
         self.accounting(|memcg| memcg.rename(node.group, new_name)).map_err(errno::of_group)
     }
 
-    /// Lists a directory.
+    /// Lists a directory; one that was removed is empty.
     ///
     /// # Errors
-    /// ENOENT when it was removed.
+    /// ESTALE when it was forgotten.
     pub(crate) fn list(&self, ino: INodeNo) -> Result<Vec<Entry>> {
         let node = self.node(ino)?;
+        if self.settings(node.group).is_err() {
+            return Ok(Vec::new());
+        }
         let above = self.accounting(|memcg| memcg.parent(node.group));
         let above = above.map_or(node, |parent| self.directories.of_group(parent));
         let mut entries = vec![directory_entry(node, "."), directory_entry(above, "..")];
@@ -209,7 +212,7 @@ impl Service {
                 .filter_map(|child| Some((child, memcg.name(child)?.to_owned())))
                 .collect::<Vec<_>>())
         });
-        let children = children.map_err(|_dead: memcg::Error| Errno::ENOENT)?;
+        let children = children.map_err(errno::of_group)?;
         entries.extend(
             children
                 .into_iter()

@@ -107,6 +107,9 @@ fn open_files_of_a_removed_group_answer_enodev() {
     let made = rustix::fs::mkdirat(&directory, "x", Mode::from_raw_mode(0o755));
     assert_eq!(made, Err(Errno::NOENT));
 
+    let again = openat(&directory, ".", OFlags::RDONLY, Mode::empty()).unwrap();
+    assert_eq!(rustix::fs::Dir::read_from(again).unwrap().count(), 0);
+
     // A new group of the same name is another group.
     mount.mkdir("a").unwrap();
     assert_eq!(pread(&reader, &mut [0; 100], 0), Err(Errno::NODEV));
