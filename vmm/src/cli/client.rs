@@ -25,7 +25,7 @@ pub(super) fn connect(name: &str) -> Result<Wire, Error> {
             let others = if living.is_empty() {
                 String::new()
             } else {
-                format!(" ({} is, see --name)", living.join(", "))
+                format!(" (running: {})", living.join(", "))
             };
             Err(Error::NoMachine { name: name.to_owned(), others })
         }

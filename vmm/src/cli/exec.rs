@@ -24,7 +24,7 @@ pub(super) fn run(args: &ExecArgs) -> Result<ExitCode, Error> {
     let sender = wire.sender()?;
     if !args.detach {
         // Before the program can start, so that no signal finds nobody.
-        signals::watch(&signals::FORWARDED, move |signal| forward(&sender, signal))?;
+        signals::hold(&signals::FORWARDED)?.handle(move |signal| forward(&sender, signal))?;
     }
     let request = Request::Exec(Exec {
         group: args.cgroup.clone(),

@@ -30,6 +30,9 @@ pub(super) struct MachineOptions {
     #[arg(long, value_name = "POLICY", default_value = Policy::default().name(),
           value_parser = PossibleValuesParser::new(Policy::all().map(Policy::name)))]
     recharge: String,
+    /// Pages a second that follow a task moved by the policy `lazy`, while the guest idles; 0 is none
+    #[arg(long, value_name = "PAGES", default_value_t = vmm::settle::RATE_DEFAULT)]
+    settle_rate: u64,
     /// What happens to what a removed group still owns
     #[arg(long, value_enum, default_value_t = OfflineName::Reparent)]
     offline: OfflineName,
@@ -98,6 +101,7 @@ impl MachineOptions {
                 abi: self.abi.into(),
             },
             account: !self.no_accounting,
+            settle_rate: self.settle_rate,
         })
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
 use memcg::{GroupId, Resource};
-use vmm::jobs::{JobSpec, Program, Progress};
+use vmm::jobs::{JobId, JobSpec, Program, Progress};
 use vmm::machine::Machine;
 
 use super::error::Error;
@@ -27,9 +27,12 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Error> {
     let shown = String::from_utf8_lossy(&program.path).into_owned();
     let name = args.name.clone().unwrap_or_else(|| format!("run-{}", std::process::id()));
     let mount_at = args.mount.clone().map_or(MountAt::Nowhere, MountAt::Directory);
+    let signals = signals::hold(&signals::FORWARDED)?;
     let instance = Instance::start(&name, &args.machine, mount_at)?;
     let group = make_group(&instance.machine, args.limit.as_ref())?;
-    let end = submit(&instance, program, group)?;
+    let (id, end) = submit(&instance, program, group)?;
+    let jobs = Arc::clone(&instance.jobs);
+    signals.handle(move |signal| jobs.signal(id, signal))?;
     let result = instance.run();
     match end.get() {
         Some(Progress::Ended(wait_status)) => Ok(exit_code(*wait_status)),
@@ -46,7 +49,7 @@ fn submit(
     instance: &Instance,
     program: Program,
     group: GroupId,
-) -> Result<Arc<OnceLock<Progress>>, Error> {
+) -> Result<(JobId, Arc<OnceLock<Progress>>), Error> {
     let spec = JobSpec { program, group, stdio: own_stdio()? };
     let end = Arc::new(OnceLock::new());
     let (noted, machine) = (Arc::clone(&end), Arc::clone(&instance.machine));
@@ -58,9 +61,7 @@ fn submit(
         }
     };
     let id = instance.jobs.submit(spec, observer)?;
-    let jobs = Arc::clone(&instance.jobs);
-    signals::watch(&signals::FORWARDED, move |signal| jobs.signal(id, signal))?;
-    Ok(end)
+    Ok((id, end))
 }
 
 fn own_stdio() -> Result<[OwnedFd; 3], Error> {

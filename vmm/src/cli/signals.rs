@@ -10,20 +10,31 @@ pub(super) const ENDING: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 /// Signals that a program's client passes on to it.
 pub(super) const FORWARDED: [i32; 6] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2];
 
-/// Calls `handle` for each of `signals` that arrives from now on.
+/// Signals that no longer end this process, and wait for someone to handle them.
+#[derive(Debug)]
+pub(super) struct Held(Signals);
+
+/// Holds `signals` from now on, so that none of them ends a half-made machine.
 ///
 /// # Errors
-/// When there is no thread or descriptor left.
-pub(super) fn watch(
-    signals: &[i32],
-    mut handle: impl FnMut(u16) + Send + 'static,
-) -> Result<(), Error> {
-    let mut arriving = Signals::new(signals).map_err(Error::system("watch for signals"))?;
-    let thread = std::thread::Builder::new().name("signals".to_owned());
-    let watching = thread.spawn(move || {
-        for signal in arriving.forever().filter_map(|signal| u16::try_from(signal).ok()) {
-            handle(signal);
-        }
-    });
-    watching.map(drop).map_err(Error::system("make a thread for signals"))
+/// When there is no descriptor left.
+pub(super) fn hold(signals: &[i32]) -> Result<Held, Error> {
+    Signals::new(signals).map(Held).map_err(Error::system("watch for signals"))
+}
+
+impl Held {
+    /// Calls `handle` for each signal that waits or arrives.
+    ///
+    /// # Errors
+    /// When there is no thread left.
+    pub(super) fn handle(self, mut handle: impl FnMut(u16) + Send + 'static) -> Result<(), Error> {
+        let Self(mut signals) = self;
+        let thread = std::thread::Builder::new().name("signals".to_owned());
+        let handling = thread.spawn(move || {
+            for signal in signals.forever().filter_map(|signal| u16::try_from(signal).ok()) {
+                handle(signal);
+            }
+        });
+        handling.map(drop).map_err(Error::system("make a thread for signals"))
+    }
 }

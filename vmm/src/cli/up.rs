@@ -31,10 +31,11 @@ pub(super) fn run(args: &UpArgs) -> Result<ExitCode, Error> {
         return start_daemon();
     }
     logging::start();
+    let signals = signals::hold(&signals::ENDING)?;
     let mount_at = args.mount.clone().map_or(MountAt::RuntimeDirectory, MountAt::Directory);
     let instance = Instance::start(&args.named.name, &args.machine, mount_at)?;
     let machine = Arc::clone(&instance.machine);
-    signals::watch(&signals::ENDING, move |_| machine.shutdown())?;
+    signals.handle(move |_| machine.shutdown())?;
     let greeting = greeting(args, &instance);
     let log = args.daemon.then(|| File::create(instance.claim().files().log())).transpose();
     let log = log.map_err(Error::system("make the log"))?;
