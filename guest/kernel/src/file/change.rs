@@ -215,6 +215,8 @@ pub(crate) fn rename(
     }
     match lookup(kernel, tid, &to.path, Follow::No) {
         Ok(_) if may_replace == Replace::No => return Err(Errno::EEXIST),
+        // Two names of the same file both stay, as POSIX has it.
+        Ok(target) if is_same(&place, &target) => return Ok(()),
         Ok(target) => check_replaceable(kernel, tid, &place, &target)?,
         Err(Errno::ENOENT) => {}
         Err(errno) => return Err(errno),
@@ -230,6 +232,14 @@ pub(crate) fn rename(
     from.clear(kernel, is_in_share);
     to.put(node, kernel.clock.realtime());
     Ok(())
+}
+
+/// Whether two places are the same file in memory.
+fn is_same(one: &Place, other: &Place) -> bool {
+    match (&one.found, &other.found) {
+        (Found::Node(one), Found::Node(other)) => Rc::ptr_eq(one, other),
+        _ => false,
+    }
 }
 
 /// Whether a rename may replace what has the new name.
