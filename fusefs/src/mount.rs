@@ -50,7 +50,7 @@ pub enum MountError {
         source: io::Error,
     },
     /// The kernel has no FUSE, or the device node is missing.
-    #[error("cannot mount on {}: /dev/fuse is missing; run modprobe fuse", .0.display())]
+    #[error("cannot mount on {}: /dev/fuse: no such file; run modprobe fuse", .0.display())]
     NoDevice(PathBuf),
     /// The user may not mount.
     #[error(
