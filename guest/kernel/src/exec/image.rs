@@ -81,7 +81,7 @@ fn load_linker(
 ) -> Result<u64, Errno> {
     let elf = Elf::parse(object).map_err(|_| Errno::ELIBBAD)?;
     let span = elf.span();
-    let base = space.borrow().find_free(span.end - span.start)?;
+    let base = space.borrow_mut().find_free(span.end - span.start)?;
     let bias = if elf.is_relocatable { base - span.start } else { 0 };
     map_elf(space, &elf, bias, object, path)?;
     *start = elf.entry.wrapping_add(bias);

@@ -103,6 +103,10 @@ impl Area {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Areas {
     by_start: BTreeMap<u64, Area>,
+    /// Bytes in all areas.
+    total: u64,
+    /// Where the last free range was found: those above it were too small, or are forgotten.
+    cursor: Option<u64>,
 }
 
 impl Areas {
@@ -127,6 +131,13 @@ impl Areas {
         self.by_start.iter().map(|(start, area)| (*start, area))
     }
 
+    /// Those that meet a range, lowest first.
+    pub(crate) fn meeting(&self, range: &Range<u64>) -> impl Iterator<Item = (u64, &Area)> {
+        let first = self.find(range.start).map_or(range.start, |(start, _)| start);
+        let until = range.end.max(first);
+        self.by_start.range(first..until).map(|(start, area)| (*start, area))
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.by_start.len()
@@ -134,6 +145,7 @@ impl Areas {
 
     /// Adds an area where there is none, joined to equal neighbours.
     pub(crate) fn insert(&mut self, start: u64, area: Area) {
+        self.total += area.end - start;
         let mut start = start;
         let mut area = area;
         if let Some((below, lower)) = self.below(start)
@@ -152,10 +164,18 @@ impl Areas {
         self.by_start.insert(start, area);
     }
 
+    /// The same areas, none of them locked: a child does not inherit locks.
+    pub(crate) fn unlocked(&self) -> Self {
+        let mut areas = self.clone();
+        areas.by_start.values_mut().for_each(|area| area.is_locked = false);
+        areas
+    }
+
     /// Moves the start of a stack down.
     pub(crate) fn grow_down(&mut self, start: u64, new_start: u64) {
         if let Some(area) = self.by_start.remove(&start) {
             self.by_start.insert(new_start, area);
+            self.total += start - new_start;
         }
     }
 
@@ -168,10 +188,15 @@ impl Areas {
     pub(crate) fn take(&mut self, range: &Range<u64>) -> Vec<(u64, Area)> {
         self.split(range.start);
         self.split(range.end);
-        let mut rest = self.by_start.split_off(&range.start);
-        let mut above = rest.split_off(&range.end);
-        self.by_start.append(&mut above);
-        rest.into_iter().collect()
+        let starts: Vec<u64> =
+            self.by_start.range(range.clone()).map(|(start, _)| *start).collect();
+        let taken: Vec<(u64, Area)> = starts
+            .into_iter()
+            .filter_map(|start| self.by_start.remove(&start).map(|area| (start, area)))
+            .collect();
+        self.total -= taken.iter().map(|(start, area)| area.end - start).sum::<u64>();
+        self.cursor = self.cursor.map(|cursor| cursor.max(range.end));
+        taken
     }
 
     /// Makes sure that no area holds both an address and the one before it.
@@ -189,11 +214,22 @@ impl Areas {
 
     /// Bytes in all areas.
     pub(crate) fn total(&self) -> u64 {
-        self.iter().map(|(start, area)| area.end - start).sum()
+        self.total
     }
 
-    /// The highest free range of `len` bytes in `within`, page-aligned.
-    pub(crate) fn find_free(&self, len: u64, within: &Range<u64>) -> Option<u64> {
+    /// A high free range of `len` bytes in `within`, page-aligned.
+    ///
+    /// Differs from Linux: holes above the last one found are taken again only when something was
+    /// unmapped there, or when there is no room below.
+    pub(crate) fn find_free(&mut self, len: u64, within: &Range<u64>) -> Option<u64> {
+        let below_cursor = within.start..within.end.min(self.cursor.unwrap_or(within.end));
+        let found =
+            self.highest_free(len, &below_cursor).or_else(|| self.highest_free(len, within));
+        self.cursor = found.or(self.cursor);
+        found
+    }
+
+    fn highest_free(&self, len: u64, within: &Range<u64>) -> Option<u64> {
         let mut ceiling = within.end;
         for (start, area) in self.by_start.range(..within.end).rev() {
             if area.end < ceiling && ceiling - area.end >= len {

@@ -32,7 +32,7 @@ pub(crate) fn page_range(start: u64, len: u64) -> Result<Range<u64>, Errno> {
 
 impl Space {
     /// Finds a place for `len` bytes, a multiple of the page size.
-    pub(crate) fn place(&self, placement: Placement, len: u64) -> Result<u64, Errno> {
+    pub(crate) fn place(&mut self, placement: Placement, len: u64) -> Result<u64, Errno> {
         if len == 0 || len > TASK_END {
             return Err(if len == 0 { Errno::EINVAL } else { Errno::ENOMEM });
         }

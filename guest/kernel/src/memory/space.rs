@@ -125,9 +125,10 @@ impl Space {
     }
 
     /// A free place for `len` bytes.
-    pub(crate) fn find_free(&self, len: u64) -> Result<u64, Errno> {
+    pub(crate) fn find_free(&mut self, len: u64) -> Result<u64, Errno> {
+        let top = self.mmap_top;
         self.areas
-            .find_free(len, &(LOWEST..self.mmap_top))
+            .find_free(len, &(LOWEST..top))
             .or_else(|| self.areas.find_free(len, &(LOWEST..TASK_END)))
             .ok_or(Errno::ENOMEM)
     }
@@ -162,8 +163,7 @@ impl Space {
 
     /// The areas that meet a range.
     pub(crate) fn areas_in(&self, range: &Range<u64>) -> impl Iterator<Item = (u64, &Area)> {
-        let Range { start: from, end: to } = *range;
-        self.areas.iter().filter(move |(start, area)| *start < to && area.end > from)
+        self.areas.meeting(range)
     }
 
     /// ENOMEM unless every page of the range is mapped.
