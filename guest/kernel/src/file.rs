@@ -8,6 +8,7 @@ pub(crate) mod change;
 pub(crate) mod context;
 mod device;
 pub(crate) mod directory;
+pub(crate) mod epoll;
 pub(crate) mod event;
 pub(crate) mod lookup;
 pub(crate) mod node;

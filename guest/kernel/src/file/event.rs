@@ -26,18 +26,30 @@ pub(crate) enum Taking {
 pub(crate) struct EventCounter {
     wait_id: u64,
     value: Cell<u64>,
+    /// How often the value changed.
+    changes: Cell<u64>,
     taking: Taking,
 }
 
 impl EventCounter {
     /// A counter with a first value.
     pub(crate) fn new(wait_id: u64, value: u64, taking: Taking) -> Self {
-        Self { wait_id, value: Cell::new(value), taking }
+        Self { wait_id, value: Cell::new(value), changes: Cell::new(0), taking }
     }
 
     /// Id of what its waiters wait for.
     pub(crate) fn wait_id(&self) -> u64 {
         self.wait_id
+    }
+
+    /// How often the value changed.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.get()
+    }
+
+    fn set(&self, value: u64) {
+        self.value.set(value);
+        self.changes.set(self.changes.get() + 1);
     }
 
     /// Takes the value, or one of it.
@@ -50,7 +62,7 @@ impl EventCounter {
             return Ok(Transfer::Wait(WaitKey::Object(self.wait_id)));
         }
         let taken = if self.taking == Taking::One { 1 } else { value };
-        self.value.set(value - taken);
+        self.set(value - taken);
         into[..WORD_LEN].copy_from_slice(&taken.to_le_bytes());
         kernel.wake(WaitKey::Object(self.wait_id));
         Ok(Transfer::Done(WORD_LEN))
@@ -67,7 +79,7 @@ impl EventCounter {
         else {
             return Ok(Transfer::Wait(WaitKey::Object(self.wait_id)));
         };
-        self.value.set(value);
+        self.set(value);
         kernel.wake(WaitKey::Object(self.wait_id));
         Ok(Transfer::Done(WORD_LEN))
     }

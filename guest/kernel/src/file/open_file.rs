@@ -6,11 +6,12 @@ use core::cell::{Cell, RefCell};
 
 use super::device::Device;
 use super::directory::Directory;
+use super::epoll::Epoll;
 use super::event::EventCounter;
 use super::node::Node;
 use super::pipe::{Moved, PipeEnd, Side};
 use super::stream::Stream;
-use super::uapi::{Stat, mode, open};
+use super::uapi::{Stat, mode, open, poll};
 use crate::errno::Errno;
 use crate::kernel::Kernel;
 use crate::memory::object::Object;
@@ -36,6 +37,19 @@ pub(crate) struct Readiness {
     pub(crate) is_hung_up: bool,
     /// The other end of something written to is closed.
     pub(crate) is_broken: bool,
+}
+
+impl Readiness {
+    /// The same as events of poll().
+    pub(crate) fn events(self) -> u16 {
+        let rows = [
+            (self.can_read, poll::IN | poll::READ_NORMAL),
+            (self.can_write, poll::OUT | poll::WRITE_NORMAL),
+            (self.is_hung_up, poll::HANG_UP),
+            (self.is_broken, poll::ERROR),
+        ];
+        rows.iter().filter(|(is_set, _)| *is_set).fold(0, |all, (_, bits)| all | bits)
+    }
 }
 
 /// A regular file of the share, or the text of a file in /proc.
@@ -66,6 +80,8 @@ pub(crate) enum Body {
     Pipe(PipeEnd),
     /// An event counter.
     Event(EventCounter),
+    /// A set of files that are waited for together.
+    Epoll(Epoll),
     /// A place in the file system that was opened with O_PATH.
     Path(Stat),
 }
@@ -120,7 +136,8 @@ impl OpenFile {
         match &self.body {
             Body::Cached(_) | Body::Memory(..) | Body::Text(..) | Body::Directory(_) => true,
             Body::Device(_) => true,
-            Body::Stream(_) | Body::Pipe(_) | Body::Event(_) | Body::Path(_) => false,
+            Body::Stream(_) | Body::Pipe(_) => false,
+            Body::Event(_) | Body::Epoll(_) | Body::Path(_) => false,
         }
     }
 
@@ -150,6 +167,7 @@ impl OpenFile {
             Body::Pipe(end) => return read_pipe(kernel, end, into),
             Body::Event(counter) => return counter.read(kernel, into),
             Body::Directory(_) => return Err(Errno::EISDIR),
+            Body::Epoll(_) => return Err(Errno::EINVAL),
             Body::Path(_) => return Err(Errno::EBADF),
         };
         Ok(Transfer::Done(len))
@@ -171,6 +189,7 @@ impl OpenFile {
             }
             Body::Pipe(end) => return write_pipe(kernel, end, from),
             Body::Event(counter) => return counter.write(kernel, from),
+            Body::Epoll(_) => return Err(Errno::EINVAL),
             Body::Cached(_) | Body::Text(..) | Body::Directory(_) | Body::Path(_) => {
                 return Err(Errno::EBADF);
             }
@@ -188,7 +207,7 @@ impl OpenFile {
             Body::Text(_, stat) | Body::Path(stat) => *stat,
             Body::Directory(directory) => directory.stat,
             Body::Pipe(end) => anonymous(end.wait_id(), mode::FIFO | 0o600),
-            Body::Event(_) => anonymous(1, 0o600),
+            Body::Event(_) | Body::Epoll(_) => anonymous(1, 0o600),
         }
     }
 
@@ -198,17 +217,37 @@ impl OpenFile {
             Body::Stream(stream) => stream.readiness(kernel),
             Body::Pipe(end) => end.readiness(),
             Body::Event(counter) => counter.readiness(),
+            Body::Epoll(epoll) => epoll.readiness(kernel),
             _ => Readiness { can_read: true, can_write: true, ..Readiness::default() },
         }
     }
 
-    /// What a task waits for until the readiness changes; `None` where it never does.
-    pub(crate) fn wait_key(&self) -> Option<WaitKey> {
+    /// Whether waiting for it makes sense; what is always ready cannot be put into an epoll set.
+    pub(crate) fn can_be_polled(&self) -> bool {
         match &self.body {
-            Body::Stream(stream) => Some(stream.wait_key()),
-            Body::Pipe(end) => Some(WaitKey::Object(end.wait_id())),
-            Body::Event(counter) => Some(WaitKey::Object(counter.wait_id())),
-            _ => None,
+            Body::Stream(stream) => !stream.is_file(),
+            Body::Pipe(_) | Body::Event(_) | Body::Epoll(_) => true,
+            _ => false,
+        }
+    }
+
+    /// How often its readiness may have changed, where that is counted.
+    pub(crate) fn changes(&self) -> u64 {
+        match &self.body {
+            Body::Pipe(end) => end.changes(),
+            Body::Event(counter) => counter.changes(),
+            _ => 0,
+        }
+    }
+
+    /// Adds what a task waits for until the readiness changes; nothing where it never does.
+    pub(crate) fn wait_keys(&self, keys: &mut Vec<WaitKey>) {
+        match &self.body {
+            Body::Stream(stream) => keys.push(stream.wait_key()),
+            Body::Pipe(end) => keys.push(WaitKey::Object(end.wait_id())),
+            Body::Event(counter) => keys.push(WaitKey::Object(counter.wait_id())),
+            Body::Epoll(epoll) => epoll.wait_keys(keys),
+            _ => {}
         }
     }
 }

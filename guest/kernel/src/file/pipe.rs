@@ -22,6 +22,8 @@ struct Pipe {
     bytes: RefCell<VecDeque<u8>>,
     readers: Cell<usize>,
     writers: Cell<usize>,
+    /// How often bytes were put in or taken out.
+    changes: Cell<u64>,
     dropped: Dropped,
 }
 
@@ -59,6 +61,7 @@ pub(crate) fn new(wait_id: u64, dropped: Dropped) -> (PipeEnd, PipeEnd) {
         bytes: RefCell::new(VecDeque::new()),
         readers: Cell::new(1),
         writers: Cell::new(1),
+        changes: Cell::new(0),
         dropped,
     });
     (PipeEnd { pipe: pipe.clone(), side: Side::Reader }, PipeEnd { pipe, side: Side::Writer })
@@ -80,6 +83,11 @@ impl PipeEnd {
         self.pipe.bytes.borrow().len()
     }
 
+    /// How often bytes were put in or taken out.
+    pub(crate) fn changes(&self) -> u64 {
+        self.pipe.changes.get()
+    }
+
     /// Takes bytes out.
     pub(crate) fn read(&self, into: &mut [u8]) -> Moved {
         let mut bytes = self.pipe.bytes.borrow_mut();
@@ -87,6 +95,7 @@ impl PipeEnd {
             let is_ended = self.pipe.writers.get() == 0;
             return if is_ended { Moved::Bytes(0) } else { Moved::Nothing };
         }
+        self.pipe.changes.set(self.changes() + 1);
         let len = into.len().min(bytes.len());
         let (front, back) = bytes.as_slices();
         let split = len.min(front.len());
@@ -110,6 +119,7 @@ impl PipeEnd {
         if room == 0 || from.len() <= ATOMIC_LEN && room < from.len() {
             return Moved::Nothing;
         }
+        self.pipe.changes.set(self.changes() + 1);
         let len = from.len().min(room);
         bytes.extend(&from[..len]);
         Moved::Bytes(len)

@@ -52,6 +52,11 @@ impl Stream {
         self.kind() == TERMINAL
     }
 
+    /// Whether it is a regular file of the host.
+    pub(crate) fn is_file(&self) -> bool {
+        self.kind() == FILE
+    }
+
     fn kind(&self) -> i64 {
         let kind = self.kind.get().unwrap_or_else(|| host::stream_kind(self.job, self.number));
         self.kind.set(Some(kind));

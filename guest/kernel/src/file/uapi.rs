@@ -42,6 +42,20 @@ pub(crate) mod at {
     pub(crate) const EMPTY_PATH: u32 = 0x1000;
 }
 
+/// Events of poll() (Linux v6.12 include/uapi/asm-generic/poll.h).
+pub(crate) mod poll {
+    pub(crate) const IN: u16 = 1;
+    pub(crate) const OUT: u16 = 4;
+    pub(crate) const ERROR: u16 = 8;
+    pub(crate) const HANG_UP: u16 = 0x10;
+    /// The descriptor is not open.
+    pub(crate) const INVALID: u16 = 0x20;
+    pub(crate) const READ_NORMAL: u16 = 0x40;
+    pub(crate) const WRITE_NORMAL: u16 = 0x100;
+    /// Told whether asked for or not.
+    pub(crate) const ALWAYS: u16 = ERROR | HANG_UP | INVALID;
+}
+
 /// Types of files, in `st_mode`.
 pub(crate) mod mode {
     pub(crate) const TYPE: u32 = 0o170_000;

@@ -1,5 +1,6 @@
 //! System calls that wait for files to become ready.
 
+mod epoll;
 mod select;
 
 use alloc::vec::Vec;
@@ -10,7 +11,7 @@ use super::request::{OnSignal, Outcome, Request, Wait, WaitKey};
 use super::signal::read_mask;
 use super::time::timespec_ns;
 use crate::errno::Errno;
-use crate::file::open_file::Readiness;
+use crate::file::uapi::poll as event;
 use crate::kernel::Kernel;
 use crate::number::{index, low_i32, low_u32};
 
@@ -18,50 +19,31 @@ use crate::number::{index, low_i32, low_u32};
 pub(crate) const CALLS: &[Entry] = &[
     (7, "poll", poll),
     (23, "select", select::select),
+    (213, "epoll_create", epoll::epoll_create),
+    (232, "epoll_wait", epoll::epoll_wait),
+    (233, "epoll_ctl", epoll::epoll_ctl),
     (270, "pselect6", select::pselect6),
     (271, "ppoll", ppoll),
+    (281, "epoll_pwait", epoll::epoll_pwait),
+    (291, "epoll_create1", epoll::epoll_create1),
+    (441, "epoll_pwait2", epoll::epoll_pwait2),
 ];
-
-/// Events (Linux v6.12 include/uapi/asm-generic/poll.h).
-mod event {
-    pub(super) const IN: u16 = 1;
-    pub(super) const OUT: u16 = 4;
-    pub(super) const ERR: u16 = 8;
-    pub(super) const HUP: u16 = 0x10;
-    pub(super) const INVALID: u16 = 0x20;
-    pub(super) const READ_NORMAL: u16 = 0x40;
-    pub(super) const WRITE_NORMAL: u16 = 0x100;
-    /// Told whether asked for or not.
-    pub(super) const ALWAYS: u16 = ERR | HUP | INVALID;
-}
 
 /// Bytes of a `struct pollfd`: descriptor, events, returned events.
 const POLLFD_LEN: usize = 8;
 const NS_PER_MS: u64 = 1_000_000;
 
-/// What a file is ready for, as events, and what to wait for until that changes.
-fn look(kernel: &mut Kernel, request: &Request, fd: u64) -> (u16, Option<WaitKey>) {
+/// What a file is ready for, as events. What to wait for until that changes is added to `keys`.
+fn look(kernel: &mut Kernel, request: &Request, fd: u64, keys: &mut Vec<WaitKey>) -> u16 {
     let Ok(file) = file_of(kernel, request, fd) else {
-        return (event::INVALID, None);
+        return event::INVALID;
     };
-    let Readiness { can_read, can_write, is_hung_up, is_broken } = file.readiness(kernel);
-    let rows = [
-        (can_read, event::IN | event::READ_NORMAL),
-        (can_write, event::OUT | event::WRITE_NORMAL),
-        (is_hung_up, event::HUP),
-        (is_broken, event::ERR),
-    ];
-    let events = rows.iter().filter(|(is_set, _)| *is_set).fold(0, |all, (_, bits)| all | bits);
-    (events, file.wait_key())
+    file.wait_keys(keys);
+    file.readiness(kernel).events()
 }
 
 /// Ends a call that found `ready` files, or waits for more.
-fn finish(
-    kernel: &Kernel,
-    request: &Request,
-    ready: u64,
-    keys: Vec<WaitKey>,
-) -> Outcome {
+fn finish(kernel: &Kernel, request: &Request, ready: u64, keys: Vec<WaitKey>) -> Outcome {
     let is_late = request.deadline.is_some_and(|deadline| kernel.clock.now() >= deadline);
     if ready > 0 || is_late {
         return Outcome::Done(ready);
@@ -125,9 +107,8 @@ fn do_poll(kernel: &mut Kernel, request: &Request) -> Result<Outcome, Errno> {
         let fd = i32::from_le_bytes([*f0, *f1, *f2, *f3]);
         let mut found = 0;
         if let Ok(fd) = u64::try_from(fd) {
-            let (events, key) = look(kernel, request, fd);
+            let events = look(kernel, request, fd, &mut keys);
             found = events & (u16::from_le_bytes([*e0, *e1]) | event::ALWAYS);
-            keys.extend(key);
         }
         [*r0, *r1] = found.to_le_bytes();
         ready += u64::from(found != 0);

@@ -17,8 +17,8 @@ const COUNT_MAX: u64 = 65536;
 
 /// The three sets, in the order of the arguments, and the events that put a descriptor into each.
 const SETS: [u16; 3] = [
-    event::IN | event::READ_NORMAL | event::HUP | event::ERR,
-    event::OUT | event::WRITE_NORMAL | event::ERR,
+    event::IN | event::READ_NORMAL | event::HANG_UP | event::ERROR,
+    event::OUT | event::WRITE_NORMAL | event::ERROR,
     // Nothing here has exceptional conditions.
     0,
 ];
@@ -66,11 +66,10 @@ fn do_select(kernel: &mut Kernel, request: &Request) -> Result<Outcome, Errno> {
         if asked.iter().all(|set| set[byte] & bit == 0) {
             continue;
         }
-        let (events, key) = look(kernel, request, fd);
+        let events = look(kernel, request, fd, &mut keys);
         if events & event::INVALID != 0 {
             return Err(Errno::EBADF);
         }
-        keys.extend(key);
         for (set, wanted) in SETS.iter().enumerate() {
             if asked[set][byte] & bit != 0 && events & wanted != 0 {
                 found[set][byte] |= bit;
