@@ -149,6 +149,7 @@ pub(crate) static FILES: &[ControlFile] = &[
         write: Write::Call(writing::set_recharge_policy),
         ..OWN
     },
+    ControlFile { name: "memory.recharge_last", read: Read::Own(text::recharge_last), ..OWN_RO },
     ControlFile {
         name: "memory.swappiness",
         read: Read::Number(|settings| settings.swappiness),

@@ -1,7 +1,7 @@
 //! What the file system needs from the machine. The machine monitor implements it, and so do the
 //! fakes of the tests.
 
-use memcg::{GroupId, Memcg, MoveError, Pages, Scope, Tid};
+use memcg::{GroupId, Memcg, MoveError, Pages, Scope, Skipped, Tid};
 
 use crate::slabinfo::SlabCache;
 
@@ -35,6 +35,13 @@ pub trait Host: Send + Sync + 'static {
         Pages::ZERO
     }
 
+    /// Returns what the last move of a task out of `group` did.
+    fn last_recharge(&self, group: GroupId) -> Option<Recharge> {
+        // A machine that keeps no record need not say so.
+        let _ = group;
+        None
+    }
+
     /// Returns the caches that the kernel memory of `group` comes from, without those below it.
     fn slab_caches(&self, group: GroupId) -> Vec<SlabCache> {
         // A machine that does not know its caches need not say so.
@@ -56,6 +63,29 @@ pub enum MoveFailure {
     /// The writer got a signal.
     #[error("interrupted by a signal")]
     Interrupted,
+}
+
+/// What a move of a task did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recharge {
+    /// The task that was named.
+    pub tid: Tid,
+    /// Path of the group it was to go to.
+    pub to: String,
+    /// Policy of that group.
+    pub policy: String,
+    /// `moved`, or why it did not.
+    pub outcome: String,
+    /// Pages that moved.
+    pub moved: Pages,
+    /// Pages passed by.
+    pub skipped: Skipped,
+    /// Pages that found no room.
+    pub failed: Pages,
+    /// How long the guest stood still, in all, in microseconds.
+    pub paused_us: u64,
+    /// The longest of these pauses, in microseconds.
+    pub longest_pause_us: u64,
 }
 
 /// A change made through a control file that the machine acts upon.

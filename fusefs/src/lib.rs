@@ -34,6 +34,6 @@ mod values;
 mod writing;
 
 pub use events::{Listeners, Pressure};
-pub use host::{GroupEvent, Host, MoveFailure};
+pub use host::{GroupEvent, Host, MoveFailure, Recharge};
 pub use mount::{MountError, MountOptions, Mounted, mount};
 pub use slabinfo::SlabCache;

@@ -186,6 +186,31 @@ pub(crate) fn recharge_policy(memcg: &Memcg, group: GroupId, text: &mut String) 
     Ok(())
 }
 
+/// Writes `memory.recharge_last`: what the last move of a task out of the group did; nothing when
+/// there was none.
+pub(crate) fn recharge_last(
+    service: &Service,
+    group: GroupId,
+    text: &mut String,
+) -> errno::Result<()> {
+    service.settings(group)?;
+    let Some(last) = service.host.last_recharge(group) else { return Ok(()) };
+    let words = [("to", &last.to), ("policy", &last.policy), ("outcome", &last.outcome)];
+    line(text, "tid", u64::from(last.tid.get()));
+    for (name, word) in words {
+        writeln!(text, "{name} {word}").expect("a String takes every text");
+    }
+    line(text, "moved", bytes(last.moved));
+    line(text, "skipped_shared", bytes(last.skipped.shared));
+    line(text, "skipped_foreign_owner", bytes(last.skipped.foreign_owner));
+    line(text, "skipped_kind", bytes(last.skipped.kind));
+    line(text, "skipped_not_backed", bytes(last.skipped.not_backed));
+    line(text, "failed", bytes(last.failed));
+    line(text, "paused_us", last.paused_us);
+    line(text, "longest_pause_us", last.longest_pause_us);
+    Ok(())
+}
+
 /// Writes `memory.oom_control`.
 pub(crate) fn oom_control(memcg: &Memcg, group: GroupId, text: &mut String) -> Result {
     line(text, "oom_kill_disable", u64::from(memcg.settings(group)?.oom_kill_disable));

@@ -12,6 +12,9 @@ use crate::host::{GroupEvent, MoveFailure};
 use crate::service::Service;
 use crate::values::{self, WRITE_MAX};
 
+/// Rounds of reclaim before a limit is refused although each round freed something.
+const RECLAIM_ROUNDS_MAX: u32 = 1024;
+
 /// One write, on its way to a handler.
 pub(crate) struct Writing<'a> {
     /// The file system.
@@ -140,23 +143,23 @@ impl Writing<'_> {
         self.service.accounting(change).map_err(errno::of_group)
     }
 
-    /// Sets a limit, reclaiming what is above it while there is progress.
+    /// Sets a limit. What stands in the way is reclaimed while there is progress, in a bounded number
+    /// of rounds: pages of the group above the limit or, where limits are borrowed, pages of the
+    /// parent that has to lend.
     fn set_limit(&self, resource: Resource) -> Result<()> {
         let limit = values::parse_size(self.text).map_err(errno::of_parse)?;
+        let mut rounds = 0;
         loop {
-            let excess = self.service.accounting(|memcg| {
-                match memcg.set_limit(self.group, resource, limit) {
-                    Ok(()) => Ok(None),
-                    Err(Error::Busy) if is_reclaimable(resource) => {
-                        let usage = memcg.counter(self.group, resource)?.usage();
-                        Ok(Some(Pages::new(usage.get().saturating_sub(limit.get()))))
-                    }
-                    Err(error) => Err(error),
-                }
+            let outcome = self.service.accounting(|memcg| {
+                let outcome = memcg.set_limit(self.group, resource, limit);
+                outcome.map_err(|why| (why, self.in_the_way(memcg, resource, limit, why)))
             });
-            let Some(excess) = excess.map_err(errno::of_group)? else { break };
-            if excess.is_zero() || self.service.host.reclaim(self.group, excess).is_zero() {
-                return Err(Errno::EBUSY);
+            let Err((why, obstacle)) = outcome else { break };
+            rounds += 1;
+            let obstacle = obstacle.filter(|_| rounds <= RECLAIM_ROUNDS_MAX);
+            let reclaim = |(group, wanted)| self.service.host.reclaim(group, wanted);
+            if obstacle.map_or(Pages::ZERO, reclaim).is_zero() {
+                return Err(errno::of_group(why));
             }
             if self.client.is_interrupted() {
                 return Err(Errno::EINTR);
@@ -164,6 +167,25 @@ impl Writing<'_> {
         }
         self.service.host.notify(GroupEvent::LimitChanged(self.group));
         Ok(())
+    }
+
+    /// From which group how much would have to be reclaimed for a refused limit to be set.
+    fn in_the_way(
+        &self,
+        memcg: &Memcg,
+        resource: Resource,
+        limit: Pages,
+        why: Error,
+    ) -> Option<(GroupId, Pages)> {
+        match why {
+            Error::Busy if is_reclaimable(resource) => {
+                let usage = memcg.counter(self.group, resource).ok()?.usage();
+                let excess = usage.get().checked_sub(limit.get()).filter(|excess| *excess > 0)?;
+                Some((self.group, Pages::new(excess)))
+            }
+            Error::NoMemory(wanted) => Some((memcg.parent(self.group)?, wanted)),
+            _ => None,
+        }
     }
 }
 

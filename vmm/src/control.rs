@@ -27,6 +27,12 @@ pub trait Controlled: Send + Sync + 'static {
     fn jobs(&self) -> &Arc<Jobs>;
     /// Finds a group by its path from the root of the hierarchy.
     fn group(&self, path: &str) -> Option<GroupId>;
+    /// Says why no program can run in a group, if so.
+    fn obstacle(&self, group: GroupId) -> Option<String> {
+        // A machine that lets programs run anywhere need not say so.
+        let _ = group;
+        None
+    }
     /// Every group, parents before children.
     fn groups(&self) -> Vec<GroupRow>;
     /// Every task of the guest.

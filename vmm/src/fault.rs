@@ -70,7 +70,7 @@ fn charge(machine: &Machine, accounting: &mut Accounting, gfn: Gfn) {
         // Differs from Linux: pages mapped around a fault count when they are touched, not before.
         accounting.memcg.note_fault(tid, Fault::Minor);
     }
-    let refused_by = match accounting.memcg.try_charge(payer, gfn, kind) {
+    let mut refused_by = match accounting.memcg.try_charge(payer, gfn, kind) {
         Ok(()) => return,
         Err(ChargeError::AlreadyCharged(_)) => return Stats::count(&machine.stats.guest_lies, 1),
         Err(ChargeError::Refused { group, .. }) => group,
@@ -81,12 +81,24 @@ fn charge(machine: &Machine, accounting: &mut Accounting, gfn: Gfn) {
     if freed > 0 && accounting.memcg.try_charge(payer, gfn, kind).is_ok() {
         return;
     }
+    while !machine.settle_out_of(accounting, refused_by).is_zero() {
+        match accounting.memcg.try_charge(payer, gfn, kind) {
+            Ok(()) => return,
+            Err(ChargeError::Refused { group, .. }) => refused_by = group,
+            Err(_) => break,
+        }
+    }
     Stats::count(&machine.stats.forced, 1);
     if accounting.memcg.charge(payer, gfn, kind).is_err() {
         let root = Payer::Group(accounting.memcg.root());
         if accounting.memcg.charge(root, gfn, kind).is_err() {
             Stats::count(&machine.stats.guest_lies, 1);
         }
+    }
+    if let Payer::Task(tid) = payer
+        && accounting.waiting.hold(&accounting.memcg, refused_by, tid)
+    {
+        return machine.gate.send(Event { kind: EventKind::Wait, argument: 0, id: tid.get() });
     }
     out_of_memory(machine, accounting, refused_by);
 }

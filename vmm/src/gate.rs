@@ -49,6 +49,7 @@ struct State {
     is_idle: bool,
     has_booted: bool,
     is_stopping: bool,
+    has_debts: bool,
 }
 
 /// The gate of the machine's one vCPU.
@@ -56,6 +57,8 @@ struct State {
 pub(crate) struct Gate {
     state: Mutex<State>,
     changed: Condvar,
+    /// Told when the vCPU idles while pages wait to follow a task, and at the end.
+    can_settle: Condvar,
 }
 
 impl fmt::Debug for Gate {
@@ -96,6 +99,7 @@ impl Gate {
         state.is_stopping = true;
         drop(state);
         self.changed.notify_all();
+        self.can_settle.notify_all();
     }
 
     /// Queues an event for the guest.
@@ -151,6 +155,9 @@ impl Gate {
     pub(crate) fn idle(&self, deadline: Option<Instant>) {
         let mut state = self.lock();
         state.is_idle = true;
+        if state.has_debts {
+            self.can_settle.notify_all();
+        }
         loop {
             state = self.park(state);
             if state.is_stopping || state.tick || !state.events.is_empty() {
@@ -211,6 +218,25 @@ impl Gate {
                 .expect("no thread panics with the gate locked")
                 .0;
         }
+    }
+
+    /// Notes whether pages wait to follow a task.
+    pub(crate) fn set_debts(&self, has_debts: bool) {
+        self.lock().has_debts = has_debts;
+        self.can_settle.notify_all();
+    }
+
+    /// Waits for `slice`, and then until the vCPU idles and pages wait to follow a task; false when
+    /// the machine stops.
+    pub(crate) fn sleep_until_idle(&self, slice: Duration) -> bool {
+        let poisoned = "no thread panics with the gate locked";
+        let state = self.lock();
+        let is_running = |state: &mut State| !state.is_stopping;
+        let slept = self.can_settle.wait_timeout_while(state, slice, is_running);
+        let state = slept.expect(poisoned).0;
+        let must_wait =
+            |state: &mut State| !state.is_stopping && !(state.is_idle && state.has_debts);
+        !self.can_settle.wait_while(state, must_wait).expect(poisoned).is_stopping
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use fusefs::{GroupEvent, MoveFailure};
-use memcg::{GroupId, Memcg, MoveError, Resource, Scope, Tid};
+use fusefs::{GroupEvent, MoveFailure, Recharge};
+use memcg::{GroupId, Hierarchy, Memcg, MoveError, Pages, Resource, Scope, Skipped, Tid};
 
 use crate::control::Controlled;
 use crate::control::protocol::GroupRow;
@@ -71,6 +71,27 @@ impl fusefs::Host for Host {
         }
     }
 
+    fn reclaim(&self, group: GroupId, wanted: Pages) -> Pages {
+        log::debug!("{wanted} pages wanted of {group:?}");
+        self.machine.reclaim(group)
+    }
+
+    fn last_recharge(&self, group: GroupId) -> Option<Recharge> {
+        let record = self.machine.last_move_out_of(group)?;
+        let [shared, foreign_owner, kind, not_backed] = record.skipped.map(Pages::new);
+        Some(Recharge {
+            tid: Tid::new(record.tid),
+            to: record.to,
+            policy: record.policy,
+            outcome: record.outcome,
+            moved: Pages::new(record.moved),
+            skipped: Skipped { shared, foreign_owner, kind, not_backed },
+            failed: Pages::new(record.failed),
+            paused_us: record.paused_us,
+            longest_pause_us: record.longest_pause_us,
+        })
+    }
+
     fn notify(&self, event: GroupEvent) {
         log::debug!("{event:?}");
     }
@@ -88,6 +109,20 @@ impl Controlled for Host {
     fn group(&self, path: &str) -> Option<GroupId> {
         let names = || path.split('/').filter(|name| !matches!(*name, "" | "."));
         self.ask(|memcg| names().try_fold(memcg.root(), |group, name| memcg.lookup(group, name)))?
+    }
+
+    fn obstacle(&self, group: GroupId) -> Option<String> {
+        self.ask(|memcg| {
+            let limit = memcg.counter(group, Resource::Memory).ok()?.limit();
+            let is_walled = memcg.config().hierarchy == Hierarchy::Wall;
+            (is_walled && limit.is_zero()).then(|| {
+                format!(
+                    "cgroup '{}' may use no memory: below --hierarchy wall a group has what it \
+                     borrows, so write its memory.limit_in_bytes first",
+                    memcg.path(group).unwrap_or_default()
+                )
+            })
+        })?
     }
 
     fn groups(&self) -> Vec<GroupRow> {

@@ -24,6 +24,7 @@ use crate::share::Share;
 use crate::stats::{Stats, UnknownCalls};
 use crate::tasks::Tasks;
 use crate::uffd::Uffd;
+use crate::waiting::Waiting;
 use crate::{fault, slot, vcpu};
 
 /// Largest guest memory: what the identity map of the guest kernel has tables for.
@@ -44,6 +45,8 @@ pub struct MachineConfig {
     pub accounting: Config,
     /// False only to measure what accounting costs: faults are answered and nothing is charged.
     pub account: bool,
+    /// Pages a second that follow a task moved by `lazy` while the guest idles; 0 is none.
+    pub settle_rate: u64,
     /// Another guest kernel to boot than the one in the binary, for work on the kernel.
     pub kernel_image: Option<Vec<u8>>,
 }
@@ -59,6 +62,8 @@ pub(crate) struct Accounting {
     pub(crate) unknown_calls: UnknownCalls,
     /// What recent moves did.
     pub(crate) moves: MoveLog,
+    /// Who waits for a move to end.
+    pub(crate) waiting: Waiting,
 }
 
 /// What kind of KVM the host has.
@@ -82,6 +87,7 @@ pub struct Machine {
     pub(crate) stats: Stats,
     pub(crate) jobs: Arc<Jobs>,
     pub(crate) is_accounting: bool,
+    pub(crate) settle_rate: u64,
     accounting: Mutex<Accounting>,
     frame_table: AtomicU64,
     first_free: AtomicU64,
@@ -127,6 +133,7 @@ impl Machine {
             tasks: Tasks::new(),
             unknown_calls: UnknownCalls::default(),
             moves: MoveLog::default(),
+            waiting: Waiting::default(),
         };
         Ok(Arc::new(Self {
             kvm,
@@ -137,6 +144,7 @@ impl Machine {
             stats: Stats::default(),
             jobs,
             is_accounting: config.account,
+            settle_rate: config.settle_rate,
             accounting: Mutex::new(accounting),
             frame_table: AtomicU64::new(0),
             first_free: AtomicU64::new(u64::MAX),
@@ -159,6 +167,7 @@ impl Machine {
         let result = std::thread::scope(|scope| {
             scope.spawn(|| fault::serve(self, &stop));
             scope.spawn(|| self.keep_time());
+            scope.spawn(|| self.settle_when_idle());
             let result = self.run_vcpu(&mut share);
             self.gate.detach();
             end_thread(&stop);

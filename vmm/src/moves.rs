@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use memcg::{GroupId, Move, MoveError, MoveReport, Progress, Scope, Tid};
+use memcg::{GroupId, Memcg, Move, MoveError, MoveReport, Pages, Policy, Progress, Scope, Tid};
 use serde::{Deserialize, Serialize};
+use vmcg_abi::event::{Event, EventKind};
 
 use crate::guest::RealGuest;
 use crate::machine::{Accounting, Machine};
@@ -12,7 +13,7 @@ use crate::walk::Budget;
 
 /// Pages looked at while the guest stands still: at 100 ns a page, the slowest seen, less than a
 /// millisecond.
-const CHUNK_PAGES: u64 = 8192;
+pub(crate) const CHUNK_PAGES: u64 = 8192;
 /// Moves remembered.
 const RECORDS_MAX: usize = 64;
 
@@ -41,21 +42,48 @@ pub struct MoveRecord {
     pub longest_pause_us: u64,
 }
 
-/// The last moves, oldest first.
+/// The last moves, oldest first, each with the group that the task was in.
 #[derive(Debug, Default)]
-pub(crate) struct MoveLog(VecDeque<MoveRecord>);
+pub(crate) struct MoveLog(VecDeque<(Option<GroupId>, MoveRecord)>);
 
 impl MoveLog {
-    fn add(&mut self, record: MoveRecord) {
+    fn add(&mut self, source: Option<GroupId>, record: MoveRecord) {
         if self.0.len() == RECORDS_MAX {
             self.0.pop_front();
         }
-        self.0.push_back(record);
+        self.0.push_back((source, record));
     }
 
     /// The records, oldest first.
     pub(crate) fn list(&self) -> Vec<MoveRecord> {
-        self.0.iter().cloned().collect()
+        self.0.iter().map(|(_, record)| record.clone()).collect()
+    }
+
+    /// What the last move out of a group did.
+    pub(crate) fn last_out_of(&self, group: GroupId) -> Option<&MoveRecord> {
+        self.0.iter().rev().find(|(source, _)| *source == Some(group)).map(|(_, record)| record)
+    }
+}
+
+/// Between which groups a move goes, and how, as it was when it began.
+struct Plan {
+    from: Option<GroupId>,
+    to: GroupId,
+    paths: (String, String),
+    policy: Policy,
+}
+
+impl Plan {
+    fn new(memcg: &Memcg, id: Tid, to: GroupId) -> Self {
+        let path = |group| memcg.path(group).unwrap_or_default();
+        let from = memcg.task_group(id);
+        let policy = memcg.settings(to).map_or(Policy::None, |settings| settings.recharge);
+        Self { from, to, paths: (from.map(path).unwrap_or_default(), path(to)), policy }
+    }
+
+    /// Both groups, when whoever hits a limit meanwhile waits for the end of the move.
+    fn waited_for(&self) -> Option<(GroupId, GroupId)> {
+        self.from.filter(|_| self.policy == Policy::Precharge).map(|from| (from, self.to))
     }
 }
 
@@ -86,43 +114,76 @@ impl Machine {
             paused: Duration::ZERO,
             longest: Duration::ZERO,
         };
-        let (from, to, policy) = {
-            let accounting = self.lock();
-            let memcg = &accounting.memcg;
-            let path = |group| memcg.path(group).unwrap_or_default();
-            let from = memcg.task_group(id).map(path).unwrap_or_default();
-            let policy = memcg.settings(dest).map_or("", |settings| settings.recharge.name());
-            (from, path(dest), policy)
+        let plan = {
+            let mut accounting = self.lock();
+            let plan = Plan::new(&accounting.memcg, id, dest);
+            plan.waited_for().into_iter().for_each(|ends| accounting.waiting.begin(ends));
+            plan
         };
-        let outcome = loop {
-            match self.chunk(&mut course, (id, dest, scope)) {
+        let outcome = self.follow(&mut course, (id, dest, scope), is_interrupted);
+        self.finish(plan, id, &course, &outcome);
+        outcome
+    }
+
+    /// Moves chunk by chunk to the end.
+    fn follow(
+        &self,
+        course: &mut Course,
+        what: (Tid, GroupId, Scope),
+        is_interrupted: &dyn Fn() -> bool,
+    ) -> Result<MoveReport, MoveError> {
+        loop {
+            match self.chunk(course, what) {
                 Ok(Progress::More) if is_interrupted() => {
                     if let Some(work) = course.work.take() {
                         work.abort(&mut self.lock().memcg);
                     }
-                    break Err(MoveError::Busy);
+                    return Err(MoveError::Busy);
                 }
                 Ok(Progress::More) => {}
-                Ok(Progress::Done(report)) => break Ok(report),
-                Err(why) => break Err(why),
+                Ok(Progress::Done(report)) => return Ok(report),
+                Err(why) => return Err(why),
             }
-        };
+        }
+    }
+
+    /// Records what a move did, and lets go on who waited for its end.
+    fn finish(
+        &self,
+        plan: Plan,
+        id: Tid,
+        course: &Course,
+        outcome: &Result<MoveReport, MoveError>,
+    ) {
         let report = outcome.unwrap_or_default();
         let skipped = report.skipped;
-        self.lock().moves.add(MoveRecord {
+        let ends = plan.waited_for();
+        let record = MoveRecord {
             tid: id.get(),
-            from,
-            to,
-            policy: policy.to_owned(),
+            from: plan.paths.0,
+            to: plan.paths.1,
+            policy: plan.policy.name().to_owned(),
             outcome: outcome.map_or_else(|why| why.to_string(), |_| "moved".to_owned()),
             moved: report.moved.get(),
             skipped: [skipped.shared, skipped.foreign_owner, skipped.kind, skipped.not_backed]
-                .map(memcg::Pages::get),
+                .map(Pages::get),
             failed: report.failed.get(),
             paused_us: microseconds(course.paused),
             longest_pause_us: microseconds(course.longest),
-        });
-        outcome
+        };
+        let mut accounting = self.lock();
+        accounting.moves.add(plan.from, record);
+        self.gate.set_debts(accounting.memcg.has_debts());
+        let awake = ends.map(|ends| accounting.waiting.end(ends)).unwrap_or_default();
+        drop(accounting);
+        for tid in awake {
+            self.send(Event { kind: EventKind::Wake, argument: 0, id: tid.get() });
+        }
+    }
+
+    /// What the last move out of `group` did.
+    pub(crate) fn last_move_out_of(&self, group: GroupId) -> Option<MoveRecord> {
+        self.lock().moves.last_out_of(group).cloned()
     }
 
     /// The last moves, oldest first.

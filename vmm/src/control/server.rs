@@ -131,6 +131,9 @@ fn submit(machine: &dyn Controlled, wire: &mut Wire, exec: Exec) -> Result<JobId
             .map_or_else(|| "the hierarchy".to_owned(), |point| point.display().to_string());
         return Err(format!("no cgroup '{}' below {below}: make it with mkdir first", exec.group));
     };
+    if let Some(why) = machine.obstacle(group) {
+        return Err(why);
+    }
     let mut file = || wire.take_file().ok_or_else(|| "a descriptor is missing".to_owned());
     let program = File::from(file()?);
     let stdio: [OwnedFd; 3] = [file()?, file()?, file()?];

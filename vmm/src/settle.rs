@@ -1,0 +1,82 @@
+//! The late half of the policy `lazy`: pages follow their tasks when the guest idles, at a rate that
+//! can be chosen, and when the group that is charged for them has no room.
+//!
+//! A page that its task touches again needs no case of its own: the scan passes everything the task
+//! has mapped, touched or not.
+
+use std::time::Duration;
+
+use memcg::{GroupId, Pages};
+
+use crate::guest::RealGuest;
+use crate::machine::{Accounting, Machine};
+use crate::moves::CHUNK_PAGES;
+
+/// Pages a second that are looked at while the guest idles, unless told otherwise: 1 GiB.
+pub const RATE_DEFAULT: u64 = 1 << 18;
+/// Shortest time between two looks.
+const SLICE_MIN: Duration = Duration::from_millis(10);
+/// Longest time between two looks when nothing found room.
+const SLICE_MAX: Duration = Duration::from_millis(200);
+
+impl Machine {
+    /// Lets pages follow their tasks while the guest idles, until the machine stops.
+    pub(crate) fn settle_when_idle(&self) {
+        let Some((pages, slice)) = portion(self.settle_rate) else { return };
+        let mut wait = slice;
+        while self.gate.sleep_until_idle(wait) {
+            let _paused = self.pause();
+            let mut accounting = self.lock();
+            self.drain_free(&mut accounting);
+            let Accounting { memcg, tasks, .. } = &mut *accounting;
+            let settled = memcg.settle(&mut RealGuest::new(self, tasks), pages);
+            self.gate.set_debts(memcg.has_debts());
+            // What finds no room is not asked for again and again at full speed.
+            wait = if settled.is_zero() { slice.max((wait * 2).min(SLICE_MAX)) } else { slice };
+        }
+    }
+
+    /// Makes room in `group`; returns how many pages it has become, zero when trying again is no
+    /// use. Caller holds no lock.
+    pub(crate) fn reclaim(&self, group: GroupId) -> Pages {
+        let _paused = self.pause();
+        let mut accounting = self.lock();
+        let freed = self.drain_free(&mut accounting);
+        let settled = self.settle_out_of(&mut accounting, group);
+        Pages::new(freed + settled.get())
+    }
+
+    /// Lets a chunk of pages that wait to leave `group` do so; returns how many did. The guest
+    /// stands still, or waits for the answer to a fault.
+    pub(crate) fn settle_out_of(&self, accounting: &mut Accounting, group: GroupId) -> Pages {
+        let Accounting { memcg, tasks, .. } = accounting;
+        if !memcg.has_debts() {
+            return Pages::ZERO;
+        }
+        memcg.settle_out_of(&mut RealGuest::new(self, tasks), group, CHUNK_PAGES)
+    }
+}
+
+/// How many pages to look at how often, for so many a second; `None` for none at all.
+fn portion(rate: u64) -> Option<(u64, Duration)> {
+    let rest = Duration::from_secs(1).checked_div(u32::try_from(rate.clamp(1, 1000)).ok()?)?;
+    let slice = SLICE_MIN.max(rest);
+    let pages = u128::from(rate) * slice.as_millis() / 1000;
+    // A look takes less than a millisecond, whatever the rate.
+    let pages = u64::try_from(pages).unwrap_or(CHUNK_PAGES).clamp(1, CHUNK_PAGES);
+    (rate > 0).then_some((pages, slice))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_split_into_short_looks() {
+        assert_eq!(portion(0), None);
+        assert_eq!(portion(1), Some((1, Duration::from_secs(1))));
+        assert_eq!(portion(50), Some((1, Duration::from_millis(20))));
+        assert_eq!(portion(100_000), Some((1000, SLICE_MIN)));
+        assert_eq!(portion(u64::MAX), Some((CHUNK_PAGES, SLICE_MIN)));
+    }
+}
