@@ -18,6 +18,7 @@ pub(crate) mod path;
 pub(crate) mod pipe;
 mod procfs;
 mod share;
+pub(crate) mod socket;
 pub(crate) mod stream;
 pub(crate) mod table;
 pub(crate) mod terminal;

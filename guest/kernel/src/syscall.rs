@@ -9,6 +9,7 @@ pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod request;
 pub(crate) mod signal;
+pub(crate) mod socket;
 pub(crate) mod system;
 pub(crate) mod time;
 
@@ -37,6 +38,7 @@ pub(crate) const TABLE: &[&[Entry]] = &[
     poll::CALLS,
     process::CALLS,
     signal::CALLS,
+    socket::CALLS,
     system::CALLS,
     time::CALLS,
 ];

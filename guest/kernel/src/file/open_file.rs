@@ -10,6 +10,7 @@ use super::epoll::Epoll;
 use super::event::EventCounter;
 use super::node::Node;
 use super::pipe::{Moved, PipeEnd, Side};
+use super::socket::Socket;
 use super::stream::Stream;
 use super::uapi::{Stat, mode, open, poll};
 use crate::errno::Errno;
@@ -78,6 +79,8 @@ pub(crate) enum Body {
     Directory(Directory),
     /// An end of a pipe.
     Pipe(PipeEnd),
+    /// One of a pair of sockets.
+    Socket(Socket),
     /// An event counter.
     Event(EventCounter),
     /// A set of files that are waited for together.
@@ -136,7 +139,7 @@ impl OpenFile {
         match &self.body {
             Body::Cached(_) | Body::Memory(..) | Body::Text(..) | Body::Directory(_) => true,
             Body::Device(_) => true,
-            Body::Stream(_) | Body::Pipe(_) => false,
+            Body::Stream(_) | Body::Pipe(_) | Body::Socket(_) => false,
             Body::Event(_) | Body::Epoll(_) | Body::Path(_) => false,
         }
     }
@@ -165,6 +168,7 @@ impl OpenFile {
             Body::Memory(_, object) => object.read(offset, into)?,
             Body::Text(text, _) => read_text(text, offset, into),
             Body::Pipe(end) => return read_pipe(kernel, end, into),
+            Body::Socket(socket) => return socket.read(kernel, into),
             Body::Event(counter) => return counter.read(kernel, into),
             Body::Directory(_) => return Err(Errno::EISDIR),
             Body::Epoll(_) => return Err(Errno::EINVAL),
@@ -188,6 +192,7 @@ impl OpenFile {
                 object.write(offset, from)?
             }
             Body::Pipe(end) => return write_pipe(kernel, end, from),
+            Body::Socket(socket) => return socket.write(kernel, from),
             Body::Event(counter) => return counter.write(kernel, from),
             Body::Epoll(_) => return Err(Errno::EINVAL),
             Body::Cached(_) | Body::Text(..) | Body::Directory(_) | Body::Path(_) => {
@@ -207,6 +212,7 @@ impl OpenFile {
             Body::Text(_, stat) | Body::Path(stat) => *stat,
             Body::Directory(directory) => directory.stat,
             Body::Pipe(end) => anonymous(end.wait_id(), mode::FIFO | 0o600),
+            Body::Socket(socket) => anonymous(socket.id(), mode::SOCKET | 0o777),
             Body::Event(_) | Body::Epoll(_) => anonymous(1, 0o600),
         }
     }
@@ -216,6 +222,7 @@ impl OpenFile {
         match &self.body {
             Body::Stream(stream) => stream.readiness(kernel),
             Body::Pipe(end) => end.readiness(),
+            Body::Socket(socket) => socket.readiness(),
             Body::Event(counter) => counter.readiness(),
             Body::Epoll(epoll) => epoll.readiness(kernel),
             _ => Readiness { can_read: true, can_write: true, ..Readiness::default() },
@@ -226,7 +233,7 @@ impl OpenFile {
     pub(crate) fn can_be_polled(&self) -> bool {
         match &self.body {
             Body::Stream(stream) => !stream.is_file(),
-            Body::Pipe(_) | Body::Event(_) | Body::Epoll(_) => true,
+            Body::Pipe(_) | Body::Socket(_) | Body::Event(_) | Body::Epoll(_) => true,
             _ => false,
         }
     }
@@ -235,6 +242,7 @@ impl OpenFile {
     pub(crate) fn changes(&self) -> u64 {
         match &self.body {
             Body::Pipe(end) => end.changes(),
+            Body::Socket(socket) => socket.changes(),
             Body::Event(counter) => counter.changes(),
             _ => 0,
         }
@@ -245,6 +253,7 @@ impl OpenFile {
         match &self.body {
             Body::Stream(stream) => keys.push(stream.wait_key()),
             Body::Pipe(end) => keys.push(WaitKey::Object(end.wait_id())),
+            Body::Socket(socket) => socket.wait_keys(keys),
             Body::Event(counter) => keys.push(WaitKey::Object(counter.wait_id())),
             Body::Epoll(epoll) => epoll.wait_keys(keys),
             _ => {}

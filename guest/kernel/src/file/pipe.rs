@@ -109,6 +109,19 @@ impl PipeEnd {
         Moved::Bytes(len)
     }
 
+    /// Copies bytes without taking them out.
+    pub(crate) fn peek(&self, into: &mut [u8]) -> Moved {
+        let bytes = self.pipe.bytes.borrow();
+        if bytes.is_empty() && self.pipe.writers.get() > 0 {
+            return Moved::Nothing;
+        }
+        let len = into.len().min(bytes.len());
+        for (place, byte) in into.iter_mut().zip(bytes.iter()) {
+            *place = *byte;
+        }
+        Moved::Bytes(len)
+    }
+
     /// Puts bytes in: as many as there is room for, but short writes whole or not at all.
     pub(crate) fn write(&self, from: &[u8]) -> Moved {
         if self.pipe.readers.get() == 0 {

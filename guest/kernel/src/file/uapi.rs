@@ -64,6 +64,7 @@ pub(crate) mod mode {
     pub(crate) const DIRECTORY: u32 = 0o040_000;
     pub(crate) const REGULAR: u32 = 0o100_000;
     pub(crate) const LINK: u32 = 0o120_000;
+    pub(crate) const SOCKET: u32 = 0o140_000;
     /// Permission bits, with set-id and sticky.
     pub(crate) const PERMISSIONS: u32 = 0o7777;
 }

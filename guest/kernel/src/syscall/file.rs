@@ -10,6 +10,7 @@ mod stat;
 mod transfer;
 
 pub(super) use name::install;
+pub(super) use transfer::{broken_pipe, wait_for};
 
 use super::Entry;
 use super::request::Request;

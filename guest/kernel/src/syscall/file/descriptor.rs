@@ -226,7 +226,7 @@ pub(super) fn flock(kernel: &mut Kernel, request: &mut Request) -> Result<Outcom
 pub(super) fn fsync(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let file = file_of(kernel, request, request.args[0])?;
     match file.body {
-        Body::Pipe(_) | Body::Stream(_) | Body::Event(_) => Err(Errno::EINVAL),
+        Body::Pipe(_) | Body::Stream(_) | Body::Socket(_) | Body::Event(_) => Err(Errno::EINVAL),
         _ => Ok(Outcome::Done(0)),
     }
 }

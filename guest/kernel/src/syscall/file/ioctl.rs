@@ -69,6 +69,7 @@ pub(super) fn ioctl(kernel: &mut Kernel, request: &mut Request) -> Result<Outcom
 fn unread(kernel: &Kernel, file: &OpenFile) -> Result<u32, Errno> {
     let len = match &file.body {
         Body::Pipe(end) => end.len() as u64,
+        Body::Socket(socket) => socket.unread() as u64,
         Body::Stream(stream) => stream.read_ahead(kernel),
         _ => file.size().ok_or(Errno::ENOTTY)?.saturating_sub(file.offset.get()),
     };

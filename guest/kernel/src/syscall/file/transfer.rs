@@ -130,7 +130,7 @@ impl Position {
 }
 
 /// Waits for `key`, or says that the call would have to. What was `done` before is not lost.
-pub(super) fn wait_for(
+pub(in crate::syscall) fn wait_for(
     request: &mut Request,
     file: &OpenFile,
     key: WaitKey,
@@ -223,7 +223,7 @@ fn do_write(
 }
 
 /// Sends SIGPIPE to the task that wrote where nobody reads.
-pub(super) fn broken_pipe(kernel: &mut Kernel, tid: Tid) {
+pub(in crate::syscall) fn broken_pipe(kernel: &mut Kernel, tid: Tid) {
     let pid = kernel.task(tid).process;
     // SIGPIPE is not queued, so it is never refused.
     send_task(kernel, tid, SignalInfo::task(Signal::PIPE, code::USER, pid));
