@@ -49,5 +49,10 @@ pub(crate) fn start(gpa: u64, len: u64) {
 
 /// Whether so little heap is left that programs are refused new objects (ENOMEM).
 pub(crate) fn is_short() -> bool {
-    HEAP.0.counters().available_bytes < RESERVE_BYTES
+    !has_room(0)
+}
+
+/// Whether objects of `bytes` together can be made without touching the reserve.
+pub(crate) fn has_room(bytes: usize) -> bool {
+    HEAP.0.counters().available_bytes >= RESERVE_BYTES.saturating_add(bytes)
 }

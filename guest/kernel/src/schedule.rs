@@ -67,7 +67,7 @@ fn handle(kernel: &mut Kernel, tid: Tid, trap: Trap) {
     match trap {
         Trap::Syscall => syscall::enter(kernel, tid),
         Trap::PageFault { gva, code } => page_fault(kernel, tid, gva, code),
-        Trap::Exception { vector, code } => exception(kernel, tid, vector, code),
+        Trap::Exception { vector } => exception(kernel, tid, vector),
         Trap::Event => {}
     }
 }
@@ -102,7 +102,7 @@ fn page_fault(kernel: &mut Kernel, tid: Tid, gva: u64, fault_code: u64) {
 }
 
 /// Signals for the other exceptions, as Linux v6.12 arch/x86/kernel/traps.c sends them.
-fn exception(kernel: &mut Kernel, tid: Tid, vector: u64, _error_code: u64) {
+fn exception(kernel: &mut Kernel, tid: Tid, vector: u64) {
     let rip = kernel.task(tid).registers.rip;
     let info = match vector {
         0 => SignalInfo::fault(Signal::FPE, code::FPE_INTDIV, rip),

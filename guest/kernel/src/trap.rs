@@ -25,12 +25,10 @@ pub(crate) enum Trap {
         /// Error code of the CPU (SDM 3A 4.7).
         code: u64,
     },
-    /// Any other exception, by vector, with the CPU's error code or 0.
+    /// Any other exception.
     Exception {
-        /// Number of the vector.
+        /// Number of its vector.
         vector: u64,
-        /// Error code.
-        code: u64,
     },
     /// The host wants the shared page looked at.
     Event,
@@ -38,6 +36,11 @@ pub(crate) enum Trap {
 
 /// Vector of a breakpoint.
 pub(crate) const BREAKPOINT: u64 = 3;
+/// Vector of a general protection fault.
+const GENERAL_PROTECTION: u64 = 13;
+/// Addresses from here to the other are not canonical: nothing can be executed there.
+const LOWER_END: u64 = 1 << 47;
+const UPPER_START: u64 = 0xffff_8000_0000_0000;
 /// Vector of a page fault.
 const PAGE_FAULT: u64 = 14;
 /// The frame that a trap leaves, counted in words down from the top of the trap stack.
@@ -67,6 +70,10 @@ const fn has_error_code(vector: u64) -> bool {
 
 /// Lets a task run, in the address space of `root`, until it traps.
 pub(crate) fn run(registers: &mut Registers, root: Gfn) -> Trap {
+    if (LOWER_END..UPPER_START).contains(&registers.rip) {
+        // The stub's iretq would fault in ring 0; the task faults here instead.
+        return Trap::Exception { vector: GENERAL_PROTECTION };
+    }
     let frame = [
         root.gpa(),
         registers.rax,
@@ -92,7 +99,6 @@ fn frame_word(from_top: u64) -> u64 {
 fn read_frame(registers: &mut Registers, vector: u64) -> Trap {
     let [_, rsp, rflags, _, rip] = SS_RSP_RFLAGS_CS_RIP.map(frame_word);
     let has_code = has_error_code(vector);
-    let code = if has_code { frame_word(6) } else { 0 };
     registers.rax = frame_word(if has_code { 7 } else { 6 });
     registers.rip = rip;
     registers.rflags = rflags;
@@ -103,8 +109,8 @@ fn read_frame(registers: &mut Registers, vector: u64) -> Trap {
             registers.rflags = registers.r11;
             Trap::Syscall
         }
-        PAGE_FAULT => Trap::PageFault { gva: frame_word(8), code },
+        PAGE_FAULT => Trap::PageFault { gva: frame_word(8), code: frame_word(6) },
         EVENT_VECTOR => Trap::Event,
-        _ => Trap::Exception { vector, code },
+        _ => Trap::Exception { vector },
     }
 }

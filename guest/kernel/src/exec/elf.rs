@@ -105,6 +105,7 @@ impl Elf {
         }
         elf.find_headers(table_offset);
         elf.check()?;
+        elf.check_file(object.size())?;
         Ok(elf)
     }
 
@@ -168,6 +169,12 @@ impl Elf {
             end = segment.pages().end;
         }
         if self.segments.is_empty() { Err(Errno::ENOEXEC) } else { Ok(()) }
+    }
+
+    /// EIO where the file ends before its segments do.
+    fn check_file(&self, size: u64) -> Result<(), Errno> {
+        let is_whole = |segment: &Segment| segment.offset + segment.file_len <= size;
+        if self.segments.iter().all(is_whole) { Ok(()) } else { Err(Errno::EIO) }
     }
 
     /// From the first page to the end of the last, before the load bias.

@@ -12,6 +12,7 @@ use crate::host;
 use crate::memory::space::SharedSpace;
 use crate::memory::user::UserMemory;
 use crate::physical;
+use crate::task::extended::Extended;
 use crate::task::registers::Registers;
 
 /// Keys of the auxiliary vector (Linux v6.12 include/uapi/linux/auxvec.h).
@@ -33,11 +34,17 @@ mod auxiliary {
     pub(super) const CLKTCK: u64 = 17;
     pub(super) const SECURE: u64 = 23;
     pub(super) const RANDOM: u64 = 25;
+    pub(super) const HWCAP2: u64 = 26;
     pub(super) const EXECFN: u64 = 31;
+    pub(super) const MINSIGSTKSZ: u64 = 51;
 }
 
 /// Clock ticks in a second (USER_HZ).
 pub(crate) const CLOCK_TICKS: u64 = 100;
+/// Bit of AT_HWCAP2: ring 3 may use rdfsbase and its like.
+const HWCAP2_FSGSBASE: u64 = 1 << 1;
+/// What a signal frame takes besides the extended state, red zone and alignment included.
+const SIGNAL_FRAME_MAX: u64 = 1024;
 const PLATFORM: &[u8] = b"x86_64";
 const RANDOM_LEN: usize = 16;
 
@@ -108,7 +115,9 @@ fn auxiliary_vector(image: &Image, places: [u64; 3]) -> Vec<u64> {
         (auxiliary::EGID, 0),
         (auxiliary::SECURE, 0),
         (auxiliary::RANDOM, random),
+        (auxiliary::HWCAP2, HWCAP2_FSGSBASE),
         (auxiliary::EXECFN, path),
+        (auxiliary::MINSIGSTKSZ, SIGNAL_FRAME_MAX + Extended::new().bytes().len() as u64),
         (auxiliary::PLATFORM, platform),
         (auxiliary::END, 0),
     ];

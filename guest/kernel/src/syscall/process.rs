@@ -12,6 +12,7 @@ use super::request::{OnSignal, Outcome, Request, Wait, WaitKey};
 use crate::errno::Errno;
 use crate::exec::{self, Strings};
 use crate::file;
+use crate::heap;
 use crate::kernel::Kernel;
 use crate::memory::user::UserMemory;
 use crate::number::{Tid, low_u8};
@@ -41,6 +42,8 @@ const SIGCHLD: u64 = 17;
 /// Bytes of arguments and environment together, and of one string (Linux: MAX_ARG_STRLEN).
 const STRINGS_MAX: usize = 2 << 20;
 const STRING_MAX: usize = 128 << 10;
+/// The same where the heap is nearly full.
+const STRINGS_SMALL: usize = 64 << 10;
 /// Longest path.
 const PATH_MAX: usize = 4096;
 
@@ -139,12 +142,13 @@ fn read_strings(
 fn execve(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let [path_gva, arguments_gva, environment_gva, ..] = request.args;
     let tid = request.tid;
-    if crate::heap::is_short() {
+    // The strings are held twice while the new stack is written.
+    if !heap::has_room(STRINGS_MAX * 2) && !heap::has_room(STRINGS_SMALL * 2) {
         return Err(Errno::ENOMEM);
     }
+    let mut budget = if heap::has_room(STRINGS_MAX * 2) { STRINGS_MAX } else { STRINGS_SMALL };
     let user = kernel.user(tid);
     let path = user.read_c_string(path_gva, PATH_MAX)?;
-    let mut budget = STRINGS_MAX;
     let mut arguments = read_strings(&user, arguments_gva, &mut budget)?;
     let environment = read_strings(&user, environment_gva, &mut budget)?;
     if arguments.is_empty() {

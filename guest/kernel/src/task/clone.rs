@@ -34,6 +34,10 @@ pub(crate) mod flag {
 /// Tasks there may be: a fork bomb ends in EAGAIN before it ends in an empty heap.
 const TASKS_MAX: usize = 4096;
 
+/// Heap that a task takes, its extended state included, and an area: generous estimates.
+const TASK_BYTES: usize = 32 << 10;
+const AREA_BYTES: usize = 256;
+
 /// What clone was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CloneRequest {
@@ -71,7 +75,8 @@ pub(crate) fn clone(
     if kernel.tasks.len() >= TASKS_MAX || kernel.is_ending {
         return Err(Errno::EAGAIN);
     }
-    if heap::is_short() {
+    let areas = kernel.task(parent).space.borrow().areas.len();
+    if !heap::has_room(TASK_BYTES + areas * AREA_BYTES) {
         return Err(Errno::ENOMEM);
     }
     let tid = kernel.new_tid().ok_or(Errno::EAGAIN)?;

@@ -53,26 +53,25 @@ pub(super) fn msync(kernel: &mut Kernel, request: &mut Request) -> Result<Outcom
     Ok(Outcome::Done(0))
 }
 
+/// Pages that mincore looks at before it writes.
+const PIECE_PAGES: u64 = 4096;
+
 pub(super) fn mincore(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let [start, len, vector_gva, ..] = request.args;
     let range = page_range(start, len)?;
     let space = kernel.task(request.tid).space.clone();
-    let mut present: Vec<u8> = Vec::new();
-    {
-        let space = space.borrow();
-        space.check_mapped(&range)?;
-        /// Pages answered at once, so that a huge range takes little heap.
-        const PAGES_MAX: u64 = 1 << 20;
-        if (range.end - range.start) / PAGE_SIZE > PAGES_MAX {
-            return Err(Errno::ENOMEM);
-        }
-        let mut gva = range.start;
-        while gva < range.end {
-            present.push(u8::from(is_resident(&space, gva)));
-            gva += PAGE_SIZE;
-        }
+    space.borrow().check_mapped(&range)?;
+    let user = kernel.user(request.tid);
+    let mut gva = range.start;
+    while gva < range.end {
+        // A piece at a time, so that a huge range takes little heap.
+        let end = range.end.min(gva + PIECE_PAGES * PAGE_SIZE);
+        let piece: Vec<u8> = (gva / PAGE_SIZE..end / PAGE_SIZE)
+            .map(|page| u8::from(is_resident(&space.borrow(), page * PAGE_SIZE)))
+            .collect();
+        user.write(vector_gva.wrapping_add((gva - range.start) / PAGE_SIZE), &piece)?;
+        gva = end;
     }
-    kernel.user(request.tid).write(vector_gva, &present)?;
     Ok(Outcome::Done(0))
 }
 
