@@ -6,11 +6,12 @@ SCALE ?= 1
 KERNEL = --package vmcg-kernel --target x86_64-unknown-none --release
 HOST = --workspace --exclude vmcg-kernel
 VMCG = $(or $(CARGO_TARGET_DIR),target)/release/vmcg
+RIG = $(or $(CARGO_TARGET_DIR),target)/rig
 
-.PHONY: help setup build check test bench demo clean
+.PHONY: help setup build check test bench demo test-npt test-rig bench-npt clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
 
 setup: ## Install what is missing (the other targets do it themselves)
 	@tests/setup.sh
@@ -33,6 +34,16 @@ bench: build ## Measure; prints a table and writes target/bench.json
 
 demo: build ## The case study of 2008 at 1/8 scale (SCALE=8: full size)
 	@VMCG=$(VMCG) tests/demo.sh $(SCALE)
+
+test-npt: setup ## The end-to-end tests on emulated nested paging (TESTS=names; TESTS=ci: the part CI runs)
+	@tests/rig/npt.sh $(RIG) $(TESTS)
+
+test-rig: ## The rig that test-npt boots, tested itself
+	@tests/rig/prepare.sh $(RIG)
+	@tests/rig/selftest.sh $(RIG)
+
+bench-npt: setup ## Linux's own memory controller and vmcg side by side, on emulated nested paging
+	@tests/rig/bench.sh $(RIG)
 
 clean: ## Remove everything that was built
 	$(CARGO) clean

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # npt.sh RIG [ARGUMENT...]: runs the end-to-end tests on real nested paging, with ARGUMENTs for the test program
-# (names to choose tests by, for one), and exits with its status.
+# (names to choose tests by, for one), and exits with its status. The argument `ci` stands for the names in ci-part.
 #
 # Binary and tests are built first; `$NPT_SECONDS` bounds the run inside (default 1200).
 set -euo pipefail
@@ -8,6 +8,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 rig=$1
 shift
+names=("$@")
+[ "$*" != ci ] || mapfile -t names < <(grep -v '^#' "$here/ci-part")
 "$here/prepare.sh" "$rig"
 stage=$rig/stage
 rm -rf "$stage"
@@ -25,4 +27,4 @@ programs=$(sed -n 's/.*"PROGRAMS","\([^"]*\)".*/\1/p' <<<"$built" | tail -n 1)
 strip -g "$stage$vmcg" "$stage$tests"
 
 # One at a time: the rig has one CPU, and a test's deadline is for that test alone.
-"$here/boot.sh" "$rig" "$stage" "${NPT_SECONDS:-1200}" "VMCG=$vmcg RUST_BACKTRACE=1 $tests --test-threads=1 $*"
+"$here/boot.sh" "$rig" "$stage" "${NPT_SECONDS:-1200}" "VMCG=$vmcg RUST_BACKTRACE=1 $tests --test-threads=1 ${names[*]}"
