@@ -1,6 +1,6 @@
 //! Every counter of every group at one moment, to show that a refusal changed nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::group::Group;
 
@@ -35,4 +35,15 @@ pub fn counters_but_failcnt(group: &Group) -> BTreeMap<String, String> {
     let mut all = counters(group);
     all.retain(|file, _| !file.ends_with("failcnt"));
     all
+}
+
+/// What differs between two sets of counters, a line for each file.
+#[must_use]
+pub fn differences(
+    before: &BTreeMap<String, String>,
+    after: &BTreeMap<String, String>,
+) -> Vec<String> {
+    let files: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let changed = files.into_iter().filter(|&file| before.get(file) != after.get(file));
+    changed.map(|file| format!("{file}: {:?} -> {:?}", before.get(file), after.get(file))).collect()
 }
