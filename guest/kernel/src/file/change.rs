@@ -9,6 +9,7 @@ use super::tmpfs::Walk;
 use super::uapi::mode;
 use super::{context_of, directory, path};
 use crate::errno::Errno;
+use crate::heap;
 use crate::host::Follow;
 use crate::kernel::Kernel;
 use crate::number::Tid;
@@ -51,8 +52,11 @@ impl Slot {
 }
 
 /// The directory of a tmpfs that holds a path's last name. Directories that only the share has so
-/// far are made. EROFS where the path lies in no tmpfs.
+/// far are made. EROFS where the path lies in no tmpfs, ENOSPC where the kernel's memory is short.
 fn slot(kernel: &mut Kernel, tid: Tid, absolute: &[u8]) -> Result<Slot, Errno> {
+    if heap::is_short() {
+        return Err(Errno::ENOSPC);
+    }
     let last = path::components(absolute).last().ok_or(Errno::EBUSY)?.to_vec();
     if last == b".." {
         return Err(Errno::ENOTEMPTY);

@@ -10,6 +10,7 @@ use super::tmpfs::Walk;
 use super::uapi::{Stat, entry_type, mode};
 use super::{path, procfs};
 use crate::errno::Errno;
+use crate::heap;
 use crate::host::{self, Follow};
 use crate::kernel::Kernel;
 use crate::number::{Tid, index};
@@ -175,6 +176,9 @@ fn gather_share(path: &[u8], names: &mut Names) -> Result<(), Errno> {
     let file = super::share::ShareFile::open(path, Follow::Yes)?;
     let mut cookie = 0;
     loop {
+        if heap::is_short() {
+            return Err(Errno::ENOMEM);
+        }
         let packed = host::file_readdir(file.handle(), cookie)?;
         let mut rest = &packed[..];
         let before = cookie;

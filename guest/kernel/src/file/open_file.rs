@@ -286,6 +286,7 @@ fn read_pipe(kernel: &mut Kernel, end: &PipeEnd, into: &mut [u8]) -> Result<Tran
         }
         Moved::Nothing => Ok(Transfer::Wait(key)),
         Moved::Broken => Err(Errno::EPIPE),
+        Moved::NoMemory => Err(Errno::ENOMEM),
     }
 }
 
@@ -299,5 +300,6 @@ fn write_pipe(kernel: &mut Kernel, end: &PipeEnd, from: &[u8]) -> Result<Transfe
         }
         Moved::Nothing => Ok(Transfer::Wait(key)),
         Moved::Broken => Err(Errno::EPIPE),
+        Moved::NoMemory => Err(Errno::ENOMEM),
     }
 }

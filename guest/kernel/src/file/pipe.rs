@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 
 use super::open_file::Readiness;
+use crate::heap;
 
 /// Bytes a pipe holds.
 pub(crate) const CAPACITY: usize = 65536;
@@ -52,6 +53,8 @@ pub(crate) enum Moved {
     Nothing,
     /// Nothing: the other end is closed.
     Broken,
+    /// Nothing: the kernel's memory is short.
+    NoMemory,
 }
 
 /// Makes a pipe: its reading and its writing end.
@@ -128,12 +131,18 @@ impl PipeEnd {
             return Moved::Broken;
         }
         let mut bytes = self.pipe.bytes.borrow_mut();
+        if heap::is_short() {
+            return Moved::NoMemory;
+        }
         let room = CAPACITY - bytes.len();
         if room == 0 || from.len() <= ATOMIC_LEN && room < from.len() {
             return Moved::Nothing;
         }
         self.pipe.changes.set(self.changes() + 1);
         let len = from.len().min(room);
+        if bytes.try_reserve(len).is_err() {
+            return Moved::NoMemory;
+        }
         bytes.extend(&from[..len]);
         Moved::Bytes(len)
     }

@@ -128,5 +128,6 @@ fn moved(kernel: &mut Kernel, end: &PipeEnd, moved: Moved) -> Result<Transfer, E
         }
         Moved::Nothing => Ok(Transfer::Wait(key)),
         Moved::Broken => Err(Errno::EPIPE),
+        Moved::NoMemory => Err(Errno::ENOMEM),
     }
 }

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::info::SignalInfo;
 use super::number::{Signal, SignalSet};
+use crate::heap;
 
 /// Real-time signals that may wait at a time; more are refused (RLIMIT_SIGPENDING's part).
 const QUEUED_MAX: usize = 1024;
@@ -17,12 +18,13 @@ pub(crate) struct Pending {
 
 impl Pending {
     /// Adds a signal. One that is pending already is dropped unless it is a real-time signal.
-    /// False when the queue is full; nothing has changed then.
+    /// False when the queue of real-time signals is full; nothing has changed then.
     pub(crate) fn push(&mut self, info: SignalInfo) -> bool {
         if self.set.contains(info.signal) && !info.signal.is_realtime() {
             return true;
         }
-        if self.queue.len() >= QUEUED_MAX {
+        let is_refused = self.queue.len() >= QUEUED_MAX || heap::is_short();
+        if is_refused && info.signal.is_realtime() {
             return false;
         }
         self.queue.push(info);

@@ -112,11 +112,14 @@ pub(super) fn file_of(kernel: &Kernel, request: &Request, fd: u64) -> Result<Rc<
     table_of(kernel, request.tid).borrow().get(fd)
 }
 
+/// Descriptors a process may have whatever its limit says (Linux: fs.nr_open). A table of so many
+/// fits into what the heap keeps in reserve, so that a fork can copy it.
+const DESCRIPTORS_MAX: u64 = 16384;
+
 /// How many descriptors the caller may have (RLIMIT_NOFILE).
 pub(super) fn descriptor_limit(kernel: &Kernel, request: &Request) -> u64 {
     let limit = kernel.process_of(request.tid).limits[crate::task::process::LIMIT_FILES].0;
-    // A table is never longer than what Linux allows at most (fs.nr_open).
-    limit.min(1 << 20)
+    limit.min(DESCRIPTORS_MAX)
 }
 
 /// The path at an address, as given.

@@ -76,8 +76,19 @@ pub(super) fn mounts(_: &Kernel, _: Tid) -> Vec<u8> {
 
 /// /proc/PID/maps
 pub(super) fn maps(kernel: &Kernel, tid: Tid) -> Vec<u8> {
-    let mut text = Vec::new();
+    /// Bytes of a line besides the path, at most.
+    const LINE_LEN: usize = 120;
     let space = kernel.task(tid).space.borrow();
+    let path_len = |area: &Area| match &area.backing {
+        Backing::Object { path, .. } => path.len(),
+        Backing::Anon => 0,
+    };
+    let len = space.areas.iter().map(|(_, area)| LINE_LEN + path_len(area)).sum();
+    let mut text = Vec::new();
+    if text.try_reserve(len).is_err() {
+        // Tens of thousands of areas and no room for their text: it is cut to nothing.
+        return text;
+    }
     for (start, area) in space.areas.iter() {
         let flag = |is_set: bool, letter: char| if is_set { letter } else { '-' };
         let rights = area.rights;

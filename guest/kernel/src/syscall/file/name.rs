@@ -9,6 +9,7 @@ use crate::file::open_file::Body;
 use crate::file::table::OnExec;
 use crate::file::uapi::{at, open as flag};
 use crate::file::{OpenFile, context_of, directory, open as opening, path, table_of};
+use crate::heap;
 use crate::host::Follow;
 use crate::kernel::Kernel;
 use crate::number::{index, low_u32};
@@ -17,13 +18,16 @@ use alloc::rc::Rc;
 /// Most bytes of directory entries one call gives.
 const ENTRIES_LEN: u64 = 65536;
 
-/// Gives a file the caller's lowest free descriptor.
+/// Gives a file the caller's lowest free descriptor. ENFILE when the kernel's memory is short.
 pub(in crate::syscall) fn install(
     kernel: &Kernel,
     request: &Request,
     file: Rc<OpenFile>,
     flags: u32,
 ) -> Result<u64, Errno> {
+    if heap::is_short() {
+        return Err(Errno::ENFILE);
+    }
     let on_exec = OnExec::close_if(flags & flag::CLOSE_ON_EXEC != 0);
     let limit = descriptor_limit(kernel, request);
     table_of(kernel, request.tid).borrow_mut().add(file, on_exec, 0, limit)
