@@ -1,7 +1,7 @@
 //! Jobs: programs of the host that were asked to run in the guest, and their standard streams.
 //!
 //! The machine's call handler takes jobs and moves bytes without ever blocking. Each job has one
-//! thread ([`pump`]) that does the reading and writing on the client's own descriptors, which stay
+//! thread (`pump`) that does the reading and writing on the client's own descriptors, which stay
 //! as they are: nothing sets `O_NONBLOCK` on them, and standard input is read only while a program
 //! waits for it, so what a program leaves unread is still there for the next one.
 //!
