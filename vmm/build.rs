@@ -9,7 +9,7 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let root = manifest.parent().expect("the crate lies in the workspace");
-    for input in ["guest/kernel", "guest/abi", ".cargo", "Cargo.lock"] {
+    for input in ["guest/kernel", "guest/abi", "Cargo.lock"] {
         println!("cargo::rerun-if-changed={}", root.join(input).display());
     }
     let target_dir = out.join("guest-kernel-target");

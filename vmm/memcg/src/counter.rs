@@ -100,6 +100,11 @@ impl Counter {
         self.watermark = self.usage;
     }
 
+    /// Forgets what was charged and taken back since the watermark was `earlier`.
+    pub(crate) fn restore_watermark(&mut self, earlier: Pages) {
+        self.watermark = self.watermark.min(earlier.get().max(self.usage));
+    }
+
     /// Forgets the refusals.
     pub(crate) fn reset_failcnt(&mut self) {
         self.failcnt = 0;

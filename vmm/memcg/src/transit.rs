@@ -15,7 +15,7 @@ use crate::owners::{Holder, SlotId};
 use crate::recharge::Ancestors;
 use crate::stat::Gauges;
 use crate::walk::{Chain, USER};
-use crate::{Memcg, MoveError, Resource, Scope, Tid};
+use crate::{Memcg, MoveError, Pages, Resource, Scope, Tid};
 
 /// What a half-done move does when it is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,8 @@ pub(crate) struct Transit {
     joined: u64,
     /// A fault of the moving task did not fit into the destination.
     is_short: bool,
+    /// Watermarks of the destination's counters when the move began, where it may be taken back.
+    watermarks: Vec<(u32, Resource, Pages)>,
 }
 
 /// Names a move for good; its number is used again.
@@ -178,6 +180,10 @@ impl Memcg {
             Ancestors::Once => self.common_ancestor(route.from, route.to),
             Ancestors::Twice => None,
         };
+        let watermarks = match route.ending {
+            Ending::RollBack => self.watermarks(Chain { start: route.to, top }),
+            Ending::Settle => Vec::new(),
+        };
         self.groups.at_mut(route.from).moves += 1;
         self.groups.at_mut(route.to).moves += 1;
         let Route { tid, scope, from, to, ending, .. } = route;
@@ -199,6 +205,7 @@ impl Memcg {
                 gauges: Gauges::default(),
                 joined: 0,
                 is_short: false,
+                watermarks,
             },
         );
         Ok(TransitId { number, serial })
@@ -280,6 +287,10 @@ impl Memcg {
             self.uncharge_chain(transit.destination(), &[resource], pages);
             self.uncharge_chain(transit.source(), &[resource], transit.held - pages);
         }
+        // A peak that others reached meanwhile, and left again, is forgotten along with the move's.
+        for (index, resource, earlier) in transit.watermarks {
+            self.groups.at_mut(index).counter_mut(resource).restore_watermark(earlier);
+        }
         let to = self.groups.at_mut(transit.to);
         to.gauges.unmerge(&back);
         to.events.pgpgin -= transit.joined;
@@ -287,6 +298,17 @@ impl Memcg {
         from.gauges.merge(&back);
         from.events.pgpgin += transit.joined;
         self.owners.redirect(transit.slot, from.slot);
+    }
+
+    /// Returns the watermarks of the counters that user pages charge along `chain`.
+    fn watermarks(&self, chain: Chain) -> Vec<(u32, Resource, Pages)> {
+        self.chain(chain)
+            .flat_map(|index| {
+                let group = self.groups.at(index);
+                USER.iter()
+                    .map(move |&resource| (index, resource, group.counter(resource).watermark()))
+            })
+            .collect()
     }
 
     /// What both endings have in common: the unused precharge goes back, and the tasks fault as ever.

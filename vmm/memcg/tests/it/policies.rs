@@ -163,7 +163,11 @@ proptest! {
         let state = |m: &Machine| {
             let groups = [a, b, m.memcg.root()];
             let stats = groups.map(|group| m.memcg.stat(group).unwrap());
-            (books(m, &groups), stats, owners(m), m.memcg.task_group(tid))
+            let peaks = groups.map(|group| {
+                [Resource::Memory, Resource::Memsw]
+                    .map(|resource| m.memcg.counter(group, resource).unwrap().watermark())
+            });
+            (books(m, &groups), stats, peaks, owners(m), m.memcg.task_group(tid))
         };
         let before = state(&m);
         let mut one = m.begin(tid, b).unwrap();
