@@ -12,8 +12,9 @@ mkdir -p "$stage/bench"
 
 cd "$root"
 cargo build --release --quiet --package vmm
-"$here/stage.sh" "$stage" "$(cd "${CARGO_TARGET_DIR:-target}/release" && pwd)/vmcg"
-find "$stage" -name vmcg -exec mv {} "$stage/bench/vmcg" \;
+vmcg=$(cd "${CARGO_TARGET_DIR:-target}/release" && pwd)/vmcg
+"$here/stage.sh" "$stage" "$vmcg"
+mv "$stage$vmcg" "$stage/bench/"
 strip -g "$stage/bench/vmcg"
 cp "$here/bench/inside.sh" "$stage/bench/"
 for source in "$here"/bench/*.c guest/programs/touchtime.c guest/programs/hog.c; do

@@ -34,6 +34,7 @@ make_initramfs() {
 
 # One CPU and one emulating thread: with two CPUs the emulated SVM fails now and then.
 start_qemu() {
+    # shellcheck disable=SC2086 # RIG_QEMU is several words
     mkfifo "$work/monitor.in" "$work/monitor.out"
     : >"$work/output"
     : >"$work/console"
@@ -43,6 +44,7 @@ start_qemu() {
         -append "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on" \
         -serial "file:$work/console" -chardev "pipe,id=monitor,path=$work/monitor" -mon chardev=monitor,mode=readline \
         -device virtio-serial -chardev "file,id=output,path=$work/output" -device virtserialport,chardev=output \
+        ${RIG_QEMU:-} \
         </dev/null >"$work/qemu" 2>&1 &
     qemu=$!
 }

@@ -16,6 +16,8 @@ rm -rf "$stage"
 mkdir -p "$stage"
 
 cd "$root"
+# Inside there is a KVM, whatever this machine has.
+unset NO_KVM
 cargo build --release --quiet --package vmm
 target=${CARGO_TARGET_DIR:-target}
 vmcg=$(cd "$target/release" && pwd)/vmcg

@@ -4,6 +4,7 @@
 $1 == "figure" { samples[$2, $3] = samples[$2, $3] " " $4 }
 
 END {
+    print "Median (smallest to largest sample), in one run; the ratio is that of the medians.\n"
     print "| what | Linux 6.1 | vmcg | ratio | goal | |"
     print "|---|---:|---:|---:|---:|---|"
     row("first touch of a 4 KiB page", "touch", "touch", 3)
@@ -34,23 +35,35 @@ function row(what, linux_key, vmcg_key, goal,    linux, vmcg, ratio, verdict) {
     }
     ratio = vmcg / (linux > 0 ? linux : 1)
     verdict = goal == "" ? "" : (ratio <= goal ? "pass" : "FAIL")
-    printf "| %s | %s | %s | %.3f | %s | %s |\n", what, show(linux), show(vmcg), ratio, goal, verdict
+    printf "| %s | %s | %s | %.3f | %s | %s |\n", what, range(samples[linux_key, "linux"]), \
+        range(samples[vmcg_key, "vmcg"]), ratio, goal, verdict
     rows = rows (rows == "" ? "" : ",\n") sprintf("  {\"name\": \"%s\", \"linux_ns\": %s, \"vmcg_ns\": %s, ", what, linux, vmcg) \
         sprintf("\"ratio\": %.4f, \"goal\": %s, \"pass\": %s}", ratio, goal == "" ? "null" : goal, \
             verdict == "" ? "null" : (verdict == "pass" ? "true" : "false"))
 }
 
+function range(list,    count) {
+    count = sort(list)
+    return sprintf("%s (%s to %s)", show(median(list)), show(sorted[1]), show(sorted[count]))
+}
+
 # The middle one, or the larger of the two in the middle.
-function median(list,    count, values, i, j, swap) {
-    count = split(list, values, " ")
+function median(list,    count) {
+    count = sort(list)
+    return count == 0 ? "" : sorted[int(count / 2) + 1]
+}
+
+# Leaves the numbers in `sorted`, from 1 on, and answers how many there are.
+function sort(list,    count, i, j, swap) {
+    count = split(list, sorted, " ")
     for (i = 1; i <= count; i++)
         for (j = i + 1; j <= count; j++)
-            if (values[j] + 0 < values[i] + 0) {
-                swap = values[i]
-                values[i] = values[j]
-                values[j] = swap
+            if (sorted[j] + 0 < sorted[i] + 0) {
+                swap = sorted[i]
+                sorted[i] = sorted[j]
+                sorted[j] = swap
             }
-    return count == 0 ? "" : values[int(count / 2) + 1]
+    return count
 }
 
 function show(ns) {
