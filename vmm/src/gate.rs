@@ -20,6 +20,17 @@ use vmcg_abi::page::shared;
 
 use crate::memory::GuestMemory;
 
+/// What became of waiting for the guest kernel to come up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// It asks for work.
+    Ready,
+    /// The machine went down first, on request or by a failure.
+    Stopped,
+    /// It did not get there in time.
+    Late,
+}
+
 /// What the vCPU is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pass {
@@ -190,13 +201,17 @@ impl Gate {
     }
 
     /// Waits until the guest kernel is up; false when it does not come up within `limit`.
-    pub(crate) fn wait_boot(&self, limit: Duration) -> bool {
+    pub(crate) fn wait_boot(&self, limit: Duration) -> Readiness {
         let state = self.lock();
         let (state, _) = self
             .changed
             .wait_timeout_while(state, limit, |state| !state.has_booted && !state.is_stopping)
             .expect("no thread panics with the gate locked");
-        state.has_booted
+        match (state.has_booted, state.is_stopping) {
+            (true, _) => Readiness::Ready,
+            (false, true) => Readiness::Stopped,
+            (false, false) => Readiness::Late,
+        }
     }
 
     /// Waits for `slice`, and longer while the vCPU is idle; false when the machine stops.
@@ -235,7 +250,7 @@ impl Gate {
         let slept = self.can_settle.wait_timeout_while(state, slice, is_running);
         let state = slept.expect(poisoned).0;
         let must_wait =
-            |state: &mut State| !state.is_stopping && !(state.is_idle && state.has_debts);
+            |state: &mut State| !(state.is_stopping || state.is_idle && state.has_debts);
         !self.can_settle.wait_while(state, must_wait).expect(poisoned).is_stopping
     }
 

@@ -16,6 +16,7 @@ use vmcg_abi::page::shared;
 
 use crate::boot::{self, BootFacts};
 use crate::error::MachineError;
+pub use crate::gate::Readiness;
 use crate::gate::{Gate, Paused, kick_signal};
 use crate::jobs::Jobs;
 use crate::memory::GuestMemory;
@@ -214,9 +215,8 @@ impl Machine {
         }
     }
 
-    /// Waits until the guest kernel is up and asks for work; false when it failed or did not get
-    /// there within `limit`.
-    pub fn wait_ready(&self, limit: Duration) -> bool {
+    /// Waits until the guest kernel is up and asks for work, for `limit` at most.
+    pub fn wait_ready(&self, limit: Duration) -> Readiness {
         self.gate.wait_boot(limit)
     }
 

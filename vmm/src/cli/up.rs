@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use vmm::machine::Machine;
+use vmm::machine::{Machine, Readiness};
 
 use super::error::Error;
 use super::instance::{Instance, MountAt};
@@ -58,9 +58,14 @@ fn greeting(args: &UpArgs, instance: &Instance) -> String {
 
 /// Says that the machine is ready once it is, and lets a daemon go its own way.
 fn announce(machine: &Machine, greeting: &str, log: Option<File>) -> Result<(), Error> {
-    if !machine.wait_ready(Duration::from_secs(READY_LIMIT_S)) {
-        machine.shutdown();
-        return Err(Error::NotReady(READY_LIMIT_S));
+    match machine.wait_ready(Duration::from_secs(READY_LIMIT_S)) {
+        Readiness::Ready => {}
+        // The one who stopped it knows; a failure is told by the machine itself.
+        Readiness::Stopped => return Ok(()),
+        Readiness::Late => {
+            machine.shutdown();
+            return Err(Error::NotReady(READY_LIMIT_S));
+        }
     }
     // A machine whose starter has gone is a machine all the same.
     let _ = output::print(&greeting);
