@@ -8,6 +8,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
 mod client;
+mod compare;
 mod down;
 mod error;
 mod exec;
@@ -50,6 +51,8 @@ enum Command {
     Check(Named),
     /// Show what a machine counted: exits, faults, system calls it does not have
     Stat(Named),
+    /// Play a scenario once for each set of options, each time on a fresh machine
+    Compare(CompareArgs),
     /// End a machine: its programs are killed, its control files unmounted
     Down(Named),
 }
@@ -141,6 +144,18 @@ struct TopArgs {
     count: Option<u64>,
 }
 
+#[derive(Debug, Args)]
+struct CompareArgs {
+    /// The scenario, a TOML file
+    scenario: PathBuf,
+    /// Multiply every size in it, by a number or a fraction such as 1/8
+    #[arg(long, default_value_t)]
+    scale: compare::Scale,
+    /// Where to write the picture (SVG) and the samples (CSV)
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    output: PathBuf,
+}
+
 /// Reads the command line and carries it out.
 pub(crate) fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -156,6 +171,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Top(args) => show::top(&args),
         Command::Check(named) => show::check(&named.name),
         Command::Stat(named) => show::stat(&named.name),
+        Command::Compare(args) => compare::run(&args),
         Command::Down(named) => down::run(&named.name),
     };
     result.unwrap_or_else(|error| {

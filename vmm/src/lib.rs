@@ -5,6 +5,7 @@
 
 mod boot;
 mod calls;
+pub mod compare;
 pub mod control;
 pub mod error;
 mod fault;

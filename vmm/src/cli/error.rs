@@ -10,6 +10,7 @@ use vmm::error::MachineError;
 use vmm::jobs::SubmitError;
 use vmm::runtime;
 
+use super::compare::BadScenario;
 use super::program::BadProgram;
 
 /// Why a command failed.
@@ -55,6 +56,14 @@ pub(super) enum Error {
     Environment(String),
     #[error("cannot set the limit {limit} of group 'run': {why}")]
     Limit { limit: String, why: memcg::Error },
+    #[error(transparent)]
+    Scenario(#[from] BadScenario),
+    #[error("the scenario's options make no machine: {0}")]
+    Options(String),
+    #[error("cannot compile {}: {why}", file.display())]
+    Compile { file: PathBuf, why: String },
+    #[error("cannot write {}: {why}", path.display())]
+    Unwritable { path: PathBuf, why: io::Error },
     #[error("cannot run {program}: {reason}")]
     NotRun { program: String, reason: String },
     #[error("{0}")]
