@@ -90,7 +90,7 @@ pub(super) fn play(setup: &Setup<'_>, label: String) -> Result<Run, Error> {
         });
         // The guest's failure is the better story when both have one.
         let ran = instance.run();
-        let run = playing.join().unwrap_or_else(|_| Err(Error::WentAway(name)));
+        let run = playing.join().unwrap_or(Err(Error::WentAway(name)));
         ran.and(run)
     })
 }
