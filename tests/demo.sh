@@ -59,11 +59,15 @@ wait_for_line() { # FILE WORDS
     done
 }
 
-wait_for_empty() { # GROUP
+rss() { # GROUP
+    awk '$1 == "rss" { print $2 }' "$mount/$1/memory.stat"
+}
+
+wait_for_end() { # GROUP
     local tries=0
-    until [ -z "$(cat "$mount/$1/tasks")" ] && [ "$(number "$1/memory.usage_in_bytes")" = 0 ]; do
+    until [ -z "$(cat "$mount/$1/tasks")" ] && [ "$(rss "$1")" = 0 ]; do
         tries=$((tries + 1))
-        [ $tries -lt 600 ] || fail "group $1 is not empty: $(number "$1/memory.usage_in_bytes")"
+        [ $tries -lt 600 ] || fail "the program in group $1 does not end"
         sleep 0.1
     done
 }
@@ -112,15 +116,15 @@ show "cat $mount/A/tasks"
 title "the resident of B ends"
 show "kill $resident_job"
 wait "$resident_job" || fail "the resident did not end well"
-wait_for_empty B
-show "cat $mount/B/memory.usage_in_bytes"
+wait_for_end B
+show "grep -E '^(cache|rss) ' $mount/B/memory.stat"
 
 title "the same move: the guest is paused, its page tables are scanned, the charges follow"
-moved=$(awk '$1 == "rss" { print $2 }' "$mount/A/memory.stat")
+moved=$(rss A)
 show "echo $tid > $mount/B/tasks"
 show "cat $mount/A/memory.usage_in_bytes $mount/B/memory.usage_in_bytes"
 show "cat $mount/B/tasks"
-[ "$(number B/memory.usage_in_bytes)" = "$moved" ] || fail "B should hold the task's $moved bytes"
+[ "$(rss B)/$(rss A)" = "$moved/0" ] || fail "the task's $moved bytes should be in B, and none of them in A"
 [ "$(cat "$mount/B/tasks")" = "$tid" ] || fail "the task is not in B"
 
 title "over the limit: the program is killed, and only that one"

@@ -20,3 +20,5 @@ mod moving;
 mod oracle;
 #[path = "e2e/random.rs"]
 mod random;
+#[path = "e2e/terminal.rs"]
+mod terminal;

@@ -124,6 +124,47 @@ fn a_parent_is_charged_for_its_children() {
     machine.finish();
 }
 
+/// Whoever runs when a page is charged, the one that touched it pays.
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn programs_at_once_pay_each_for_their_own_pages() {
+    const HOLDING: Option<&str> = Some("holding 5120 pages");
+    let machine = Machine::up();
+    let groups = [machine.group("A"), machine.group("B")];
+    let mut alone = machine.start(&groups[0], "hog", &["20M"]);
+    assert_eq!(alone.line().as_deref(), HOLDING);
+    let expected = (groups[0].stat("rss"), groups[0].stat("cache"));
+    drop(alone);
+    groups[0].wait_until_empty();
+    for round in 0..5 {
+        let mut hogs = groups.each_ref().map(|group| machine.start(group, "hog", &["20M"]));
+        for hog in &mut hogs {
+            assert_eq!(hog.line().as_deref(), HOLDING);
+        }
+        for group in &groups {
+            let paid = (group.stat("rss"), group.stat("cache"));
+            assert_eq!(paid, expected, "round {round}, {}", group.path());
+        }
+        drop(hogs);
+        groups.each_ref().map(|group| group.wait_until_empty());
+    }
+    machine.finish();
+}
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn the_root_pays_for_no_program() {
+    let machine = Machine::up();
+    let group = machine.group("A");
+    let mut puppet = Puppet::start(&machine, &group);
+    puppet.tell("touch 100");
+    let root = machine.root();
+    assert_eq!((root.stat("rss"), root.stat("cache")), (0, 0));
+    assert_eq!(root.stat("total_rss"), group.stat("rss"));
+    puppet.finish();
+    machine.finish();
+}
+
 #[test]
 #[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
 fn stat_tells_anonymous_memory_from_page_cache() {

@@ -1,0 +1,101 @@
+//! The policy `lazy`: the task moves at once, its pages when somebody has the time or needs the room.
+
+use vmcg_tests::PAGE;
+use vmcg_tests::deadline::wait_until;
+use vmcg_tests::group::Group;
+use vmcg_tests::machine::Machine;
+use vmcg_tests::puppet::Puppet;
+
+/// A machine whose idle time settles nothing, a group, one that is lazy, and a puppet with 1000
+/// pages that has moved from the first to the second.
+fn moved() -> (Machine, Group, Group, Puppet) {
+    let machine = Machine::up_with(&["--memory", "256M", "--settle-rate", "0"]);
+    let (a, b) = (machine.group("A"), machine.group("B"));
+    b.write("memory.recharge_policy", "lazy").expect("a policy can be chosen");
+    let mut puppet = Puppet::start(&machine, &a);
+    puppet.tell("touch 1000");
+    b.write("tasks", &puppet.tid().to_string()).expect("nothing has to fit now");
+    (machine, a, b, puppet)
+}
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn a_lazy_task_moves_alone_and_owes_its_pages() {
+    let (machine, a, b, mut puppet) = moved();
+    let pending = a.stat("lazy_pending");
+    assert_eq!((b.pages(), pending), (0, a.stat("rss")));
+    puppet.tell("touch 10");
+    assert_eq!(b.pages(), 10, "new pages are the new group's");
+    assert_eq!(a.stat("lazy_pending"), pending);
+    puppet.finish();
+    a.wait_until_empty();
+    assert_eq!(a.stat("lazy_pending"), 0);
+    machine.finish();
+}
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn the_total_of_a_lazy_task_may_exceed_the_limit_while_pages_are_pending() {
+    let (machine, a, b, mut puppet) = moved();
+    b.set_limit(20);
+    puppet.tell("touch 20");
+    assert_eq!((b.pages(), b.number("memory.failcnt")), (20, 0));
+    assert!(a.stat("rss") >= 1000 * PAGE);
+    puppet.finish();
+    machine.finish();
+}
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn pending_pages_leave_before_anybody_is_killed_for_room() {
+    let (machine, a, b, puppet) = moved();
+    let mut other = Puppet::start(&machine, &a);
+    a.set_limit(a.pages());
+    other.tell("touch 600");
+    assert!(b.pages() >= 600, "the pages of the one that left made room");
+    assert!(a.number("memory.failcnt") > 0, "the limit was hit, and nobody died of it");
+    assert!(a.read("memory.oom_control").contains("oom_kill 0\n"));
+    machine.check();
+    assert_eq!((puppet.finish().status, other.finish().status), (0, 0));
+    machine.finish();
+}
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn pending_pages_leave_for_a_lower_limit_and_for_a_move() {
+    let (machine, a, b, mut puppet) = moved();
+    let all = a.pages() + b.pages();
+    a.set_limit(a.pages() - 300);
+    assert!(b.pages() >= 300);
+    let c = machine.group("C");
+    let mut newcomer = Puppet::start(&machine, &c);
+    newcomer.tell("touch 500");
+    let sum = all + c.pages();
+    a.set_limit(a.pages());
+    a.write("tasks", &newcomer.tid().to_string()).expect("pending pages make room");
+    assert_eq!(a.pages() + b.pages() + c.pages(), sum);
+    puppet.tell("again 1000");
+    machine.check();
+    assert_eq!((puppet.finish().status, newcomer.finish().status), (0, 0));
+    machine.finish();
+}
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn idle_time_settles_what_finds_room_and_the_rest_when_there_is_some() {
+    let machine = Machine::up();
+    let (a, b) = (machine.group("A"), machine.group("B"));
+    b.write("memory.recharge_policy", "lazy").expect("a policy can be chosen");
+    let mut puppet = Puppet::start(&machine, &a);
+    puppet.tell("touch 1000");
+    let all = a.stat("rss");
+    b.set_limit(400);
+    b.write("tasks", &puppet.tid().to_string()).expect("nothing has to fit now");
+    wait_until("what fits has settled", || b.pages() == 400);
+    assert_eq!((a.stat("lazy_pending"), b.number("memory.failcnt")), (all - 400 * PAGE, 0));
+    b.write("memory.limit_in_bytes", "-1").expect("a limit can be lifted");
+    wait_until("the rest has settled", || b.stat("rss") == all && a.stat("lazy_pending") == 0);
+    machine.check();
+    puppet.finish();
+    machine.finish();
+}

@@ -1,0 +1,178 @@
+//! What each policy moves, refuses, and leaves behind.
+
+use rustix::io::Errno;
+use vmcg_tests::PAGE;
+use vmcg_tests::counters::counters_but_failcnt;
+use vmcg_tests::deadline::wait_until;
+use vmcg_tests::group::Group;
+use vmcg_tests::machine::Machine;
+use vmcg_tests::puppet::Puppet;
+
+const POLICIES: [&str; 6] = ["none", "rollback", "reserve", "precharge", "half", "lazy"];
+
+fn choose(group: &Group, policy: &str) {
+    group.write("memory.recharge_policy", policy).expect("a policy can be chosen");
+}
+
+fn move_errno(group: &Group, puppet: &Puppet) -> i32 {
+    group.errno_of_write("tasks", &puppet.tid().to_string())
+}
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn the_policy_is_shown_among_all_and_inherited_at_mkdir() {
+    let machine = Machine::up_with(&["--memory", "128M", "--recharge", "half"]);
+    let all = "none rollback reserve precharge [half] lazy\n";
+    assert_eq!(machine.root().read("memory.recharge_policy"), all);
+    let group = machine.group("A");
+    assert_eq!(group.read("memory.recharge_policy"), all);
+    choose(&group, "lazy");
+    let child = group.child("child");
+    let lazy = "none rollback reserve precharge half [lazy]\n";
+    assert_eq!(child.read("memory.recharge_policy"), lazy);
+    assert_eq!(machine.root().read("memory.recharge_policy"), all, "nobody else's changed");
+    machine.finish();
+}
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn where_there_is_room_every_policy_but_none_moves_everything() {
+    let machine = Machine::up();
+    let (a, b) = (machine.group("A"), machine.group("B"));
+    let mut puppet = Puppet::start(&machine, &a);
+    puppet.tell("touch 2000");
+    let (anonymous, sum) = (a.stat("rss"), a.pages());
+    for policy in POLICIES {
+        choose(&b, policy);
+        assert_eq!(move_errno(&b, &puppet), 0, "{policy}");
+        assert_eq!(b.tasks(), vec![puppet.tid()]);
+        let moved = if policy == "none" { 0 } else { anonymous };
+        wait_until(&format!("{policy} has moved what it moves"), || b.stat("rss") == moved);
+        assert_eq!(a.stat("rss"), anonymous - moved, "{policy}");
+        assert_eq!(a.pages() + b.pages(), sum, "{policy}");
+        assert_eq!((a.stat("foreign"), a.stat("lazy_pending")), (0, 0), "{policy}");
+        machine.check();
+        // Back, by a policy that brings everything along.
+        choose(&a, "rollback");
+        assert_eq!(move_errno(&a, &puppet), 0, "{policy}");
+        assert_eq!((a.stat("rss"), b.stat("rss")), (anonymous, 0), "{policy}");
+    }
+    puppet.finish();
+    machine.finish();
+}
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn a_refusing_policy_changes_nothing() {
+    let machine = Machine::up();
+    let (a, b) = (machine.group("A"), machine.group("B"));
+    let mut puppet = Puppet::start(&machine, &a);
+    puppet.tell("touch 1000");
+    let need = a.stat("rss") / PAGE;
+    for policy in ["rollback", "reserve", "precharge"] {
+        choose(&b, policy);
+        for limit in [0, need / 2, need - 1] {
+            b.set_limit(limit);
+            let before = counters_but_failcnt(&machine.root());
+            assert_eq!(move_errno(&b, &puppet), Errno::NOMEM.raw_os_error(), "{policy} {limit}");
+            assert_eq!(counters_but_failcnt(&machine.root()), before, "{policy} {limit}");
+            assert!(a.read("memory.recharge_last").contains(&format!("policy {policy}\n")));
+        }
+        b.set_limit(need);
+        assert_eq!(move_errno(&b, &puppet), 0, "{policy}: an exact fit");
+        assert_eq!(b.pages(), need);
+        assert_eq!(move_errno(&a, &puppet), 0);
+    }
+    puppet.tell("again 1000");
+    puppet.finish();
+    machine.finish();
+}
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn half_moves_what_fits_and_shows_the_rest_on_both_sides() {
+    let machine = Machine::up();
+    let (a, b) = (machine.group("A"), machine.group("B"));
+    let mut puppet = Puppet::start(&machine, &a);
+    puppet.tell("touch 1000");
+    let (all, sum) = (a.stat("rss") / PAGE, a.pages());
+    choose(&b, "half");
+    b.set_limit(400);
+    assert_eq!(move_errno(&b, &puppet), 0);
+    assert_eq!((b.pages(), a.stat("rss") / PAGE), (400, all - 400));
+    assert_eq!(a.pages() + b.pages(), sum);
+    let stayed = (all - 400) * PAGE;
+    assert_eq!((a.stat("foreign"), b.stat("foreign")), (stayed, stayed));
+    let last = a.read("memory.recharge_last");
+    assert!(last.contains(&format!("moved {}\n", 400 * PAGE)), "{last}");
+    assert!(last.contains(&format!("failed {stayed}\n")), "{last}");
+    let moves = machine.vmcg("ps", &["--moves"]).stdout;
+    assert!(moves.contains("half") && moves.contains(&format!("{}K", stayed >> 10)), "{moves}");
+    b.write("memory.limit_in_bytes", "-1").expect("a limit can be lifted");
+    puppet.tell("drop");
+    assert!(a.stat("foreign") < stayed, "what is freed is nobody's");
+    puppet.finish();
+    a.wait_until_empty();
+    assert_eq!((a.stat("foreign"), b.stat("foreign")), (0, 0));
+    machine.finish();
+}
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn the_mask_says_whether_anonymous_and_file_pages_move() {
+    let machine = Machine::up();
+    let (a, b) = (machine.group("A"), machine.group("B"));
+    let mut puppet = Puppet::start(&machine, &a);
+    puppet.tell("touch 300");
+    let (anonymous, cache) = (a.stat("rss"), a.stat("cache"));
+    assert!(cache > 0, "the program's text is mapped");
+    choose(&a, "precharge");
+    a.write("memory.move_charge_at_immigrate", "3").expect("a mask");
+    choose(&b, "precharge");
+    for mask in 0..4_u64 {
+        b.write("memory.move_charge_at_immigrate", &mask.to_string()).expect("a mask");
+        assert_eq!(move_errno(&b, &puppet), 0, "mask {mask}");
+        let has = |bit| if mask & bit == 0 { 0 } else { 1 };
+        assert_eq!(b.stat("rss"), anonymous * has(1), "mask {mask}");
+        // Pages of the file that nobody maps stay in the cache of the group that read them.
+        assert_eq!(b.stat("cache") > 0, has(2) == 1, "mask {mask}");
+        assert_eq!(a.stat("cache") + b.stat("cache"), cache, "mask {mask}");
+        assert_eq!(move_errno(&a, &puppet), 0, "mask {mask}");
+        assert_eq!((a.stat("rss"), b.stat("cache")), (anonymous, 0), "mask {mask}");
+    }
+    puppet.finish();
+    machine.finish();
+}
+
+/// A common ancestor is charged twice while `precharge` moves: whoever hits its limit meanwhile
+/// waits for the end of the move instead of dying.
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn who_hits_a_limit_during_a_precharge_move_is_not_killed() {
+    let machine = Machine::up();
+    let top = machine.group("top");
+    let (left, right, other) = (top.child("left"), top.child("right"), top.child("other"));
+    let mut mover = Puppet::start(&machine, &left);
+    mover.tell("touch 8000");
+    let mut hog = machine.start(&other, "hog", &["48M", "1"]);
+    wait_until("it has begun", || other.pages() > 100);
+    // Everything fits once, but not the mover twice when the hog has its share.
+    top.set_limit(top.pages() - other.pages() + 12288 + 400);
+    choose(&left, "precharge");
+    choose(&right, "precharge");
+    let mut outcomes = [0, 0];
+    for group in [&right, &left].into_iter().cycle().take(60) {
+        let refused = move_errno(group, &mover);
+        assert!([0, Errno::NOMEM.raw_os_error()].contains(&refused), "errno {refused}");
+        outcomes[usize::from(refused != 0)] += 1;
+    }
+    assert_eq!(hog.line().as_deref(), Some("holding 12288 pages"), "{outcomes:?}");
+    assert_eq!(hog.finish().status, 0);
+    for group in [&top, &left, &right, &other] {
+        assert!(group.read("memory.oom_control").contains("oom_kill 0\n"), "{}", group.path());
+    }
+    let over = top.number("memory.max_usage_in_bytes") - top.number("memory.limit_in_bytes");
+    assert!(i64::try_from(over).unwrap_or(0) <= 4096, "at most a page a waiting task");
+    mover.finish();
+    machine.finish();
+}
