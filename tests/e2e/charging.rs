@@ -146,7 +146,7 @@ fn programs_at_once_pay_each_for_their_own_pages() {
             assert_eq!(paid, expected, "round {round}, {}", group.path());
         }
         drop(hogs);
-        groups.each_ref().map(|group| group.wait_until_empty());
+        groups.iter().for_each(vmcg_tests::group::Group::wait_until_empty);
     }
     machine.finish();
 }
