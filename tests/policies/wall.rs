@@ -18,6 +18,14 @@ fn limit_errno(group: &Group, pages: u64) -> i32 {
     group.errno_of_write("memory.limit_in_bytes", &(pages * PAGE).to_string())
 }
 
+/// Removes groups whose tasks have ended: what they borrowed counts as their parent's usage.
+fn remove(groups: &[Group]) {
+    for group in groups {
+        wait_until("its tasks are gone", || group.tasks().is_empty());
+        group.remove().expect("a group without tasks can be removed");
+    }
+}
+
 /// Usage, limit, borrow and security, in pages.
 fn books(group: &Group) -> [u64; 4] {
     ["usage", "limit", "borrow", "security"]
@@ -73,6 +81,7 @@ fn limits_that_cannot_be_are_refused_and_exact_fits_are_not() {
     assert_eq!(limit_errno(&one, used), 0, "exactly what it uses");
     assert_eq!(puppet.ask("touch 1"), None, "and not a page more");
     assert_eq!(puppet.finish().status, 137);
+    remove(&[one, two]);
     machine.finish();
 }
 
@@ -130,6 +139,7 @@ fn writers_of_one_limit_at_once_leave_the_books_right() {
     assert_eq!((limit, books(&a)[3]), (borrow, borrow));
     machine.check();
     puppet.finish();
+    remove(&[child]);
     machine.finish();
 }
 

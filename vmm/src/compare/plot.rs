@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use plotters::chart::ChartBuilder;
+use plotters::chart::{ChartBuilder, SeriesLabelPosition};
 use plotters::coord::Shift;
 use plotters::drawing::{DrawingArea, IntoDrawingArea};
 use plotters::element::PathElement;
@@ -112,6 +112,7 @@ fn draw_run(
     }
     chart
         .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
         .background_style(WHITE.mix(0.8))
         .label_font(("sans-serif", 11))
         .draw()
