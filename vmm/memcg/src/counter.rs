@@ -4,6 +4,8 @@
 //! Equality with the limit is allowed everywhere. All sums are of frames or of limits, both far
 //! below 2^63, so that additions saturate only on nonsense.
 
+use std::ops::Range;
+
 use crate::Pages;
 
 /// Usage against a limit, with the highest usage seen and the number of refusals.
@@ -13,11 +15,15 @@ pub struct Counter {
     limit: u64,
     watermark: u64,
     failcnt: u64,
+    /// While the usage is at least `floor` and below `ceiling`, it crosses no threshold.
+    floor: u64,
+    ceiling: u64,
 }
 
 impl Default for Counter {
     fn default() -> Self {
-        Self { usage: 0, limit: Pages::UNLIMITED.get(), watermark: 0, failcnt: 0 }
+        let limit = Pages::UNLIMITED.get();
+        Self { usage: 0, limit, watermark: 0, failcnt: 0, floor: 0, ceiling: u64::MAX }
     }
 }
 
@@ -79,6 +85,33 @@ impl Counter {
     #[inline]
     pub(crate) fn uncharge(&mut self, pages: u64) {
         self.usage = self.usage.checked_sub(pages).expect("counter holds what frames charge");
+    }
+
+    /// Tells whether a charge has crossed a threshold: the usage has reached one.
+    #[inline]
+    pub(crate) const fn is_at_ceiling(&self) -> bool {
+        self.usage >= self.ceiling
+    }
+
+    /// Tells whether an uncharge has crossed a threshold: the usage has fallen below one.
+    #[inline]
+    pub(crate) const fn is_below_floor(&self) -> bool {
+        self.usage < self.floor
+    }
+
+    /// Tells whether neither has happened.
+    pub(crate) const fn is_calm(&self) -> bool {
+        !self.is_at_ceiling() && !self.is_below_floor()
+    }
+
+    /// Returns the usages that cross no threshold.
+    pub(crate) const fn calm(&self) -> Range<u64> {
+        self.floor..self.ceiling
+    }
+
+    /// Sets the usages that cross no threshold.
+    pub(crate) const fn set_calm(&mut self, calm: Range<u64>) {
+        (self.floor, self.ceiling) = (calm.start, calm.end);
     }
 
     /// Notes that this counter refused a charge.

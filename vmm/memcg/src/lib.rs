@@ -8,7 +8,7 @@
 //! - [`counter`](Counter): usage against a limit; `walk`: charging up the hierarchy;
 //! - `frames` and `owners`: which group a frame belongs to, and how that changes in one step;
 //! - `charge`: the fault path; `tree`, `offline`, `limits`, `wall`, `settings`, `tasks`, `stat`,
-//!   `oom`: what a user sees of a group;
+//!   `oom`: what a user sees of a group; `thresholds`: what is told when usage crosses a level;
 //! - `recharge`: moving a task with its charges; `transit`: the accounting of pages on their way;
 //! - `check`: the invariants, verified from first principles.
 //!
@@ -33,6 +33,7 @@ mod resource;
 mod settings;
 mod stat;
 mod tasks;
+mod thresholds;
 mod transit;
 mod tree;
 mod units;
@@ -52,6 +53,7 @@ pub use recharge::{Move, MoveError, MoveReport, Policy, Progress, Scope, Skipped
 pub use resource::{HugeSize, HugeUse, Resource};
 pub use settings::Settings;
 pub use stat::{Amounts, Events, Fault, Stat};
+pub use thresholds::Crossing;
 pub use units::{Gfn, Gva, Pages, Tid};
 
 use frames::Frames;
@@ -59,6 +61,7 @@ use group::Groups;
 use owners::Owners;
 use recharge::{Debts, Strays};
 use tasks::Tasks;
+use thresholds::Thresholds;
 use transit::Transits;
 
 /// The accounting of one machine.
@@ -73,6 +76,7 @@ pub struct Memcg {
     transits: Transits,
     debts: Debts,
     strays: Strays,
+    thresholds: Thresholds,
     /// Charges held by [`Held`] values.
     tokens: u64,
 }
@@ -93,6 +97,7 @@ impl Memcg {
             transits: Transits::default(),
             debts: Debts::default(),
             strays: Strays::default(),
+            thresholds: Thresholds::default(),
             tokens: 0,
         };
         let settings = Settings::root(config.abi, config.recharge);

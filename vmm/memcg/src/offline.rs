@@ -26,6 +26,7 @@ impl Memcg {
         self.groups.at_mut(parent).children.remove(&name);
         self.debts.forget_group(group);
         self.strays.forget_group(group);
+        self.thresholds.forget_group(self.groups.at_mut(index));
         match self.config.offline {
             Offline::Reparent | Offline::Drain => self.reparent(index, parent),
             Offline::Zombie => self.leave_zombie(index, parent),

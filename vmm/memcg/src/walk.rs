@@ -73,7 +73,11 @@ impl Memcg {
         while let Some(index) = next.filter(|index| Some(*index) != chain.top) {
             let group = self.groups.at_mut(index);
             for resource in what {
-                over = over.max(group.counter_mut(*resource).charge(pages));
+                let counter = group.counter_mut(*resource);
+                over = over.max(counter.charge(pages));
+                if counter.is_at_ceiling() {
+                    self.thresholds.cross(group, *resource);
+                }
             }
             next = group.feeds;
         }
@@ -86,7 +90,11 @@ impl Memcg {
         while let Some(index) = next.filter(|index| Some(*index) != chain.top) {
             let group = self.groups.at_mut(index);
             for resource in what {
-                group.counter_mut(*resource).uncharge(pages);
+                let counter = group.counter_mut(*resource);
+                counter.uncharge(pages);
+                if counter.is_below_floor() {
+                    self.thresholds.cross(group, *resource);
+                }
             }
             next = group.feeds;
         }

@@ -61,8 +61,8 @@ impl Memcg {
         }
     }
 
-    fn borrow_more(&mut self, parent: u32, pages: u64) -> Result<(), Error> {
-        let parent = self.groups.at_mut(parent);
+    fn borrow_more(&mut self, index: u32, pages: u64) -> Result<(), Error> {
+        let parent = self.groups.at_mut(index);
         let counter = parent.counter_mut(Resource::Memory);
         if !counter.fits(pages) {
             counter.refuse();
@@ -70,14 +70,16 @@ impl Memcg {
         }
         counter.charge(pages);
         parent.security += pages;
+        self.note_crossing(index, Resource::Memory);
         Ok(())
     }
 
-    fn repay(&mut self, parent: u32, pages: u64) {
-        let parent = self.groups.at_mut(parent);
+    fn repay(&mut self, index: u32, pages: u64) {
+        let parent = self.groups.at_mut(index);
         parent.counter_mut(Resource::Memory).uncharge(pages);
         parent.security =
             parent.security.checked_sub(pages).expect("security is the sum of what was lent");
+        self.note_crossing(index, Resource::Memory);
     }
 }
 
