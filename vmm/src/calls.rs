@@ -93,6 +93,10 @@ fn dispatch(machine: &Machine, share: &mut Share, call: Call, a: [u64; ARGUMENTS
             let stream = u8::try_from(a[1]).map_err(|_| Errno::BADF)?;
             Ok(machine.jobs.stream_kind(job(a[0])?, stream).cast_unsigned())
         }
+        Call::StreamWindow => {
+            let window = machine.jobs.window(job(a[0])?).ok_or(Errno::NOTTY)?;
+            Ok(u64::from(window.rows) | u64::from(window.columns) << 16)
+        }
         Call::FileOpen => file_open(machine, share, a[0], a[1]),
         Call::FileClose => share.close(a[0]).map(|()| 0),
         Call::FileRead => file_read(machine, share, a),

@@ -21,6 +21,7 @@ mod run;
 mod show;
 mod signals;
 mod size;
+mod terminal;
 mod up;
 
 use error::Error;
@@ -102,6 +103,9 @@ struct ExecArgs {
     /// Print the task id and leave the program alone: it reads and writes nothing, and lives on
     #[arg(long)]
     detach: bool,
+    /// Give the program this terminal: keys go to it one by one, Ctrl-C and Ctrl-Z too
+    #[arg(short, long, conflicts_with = "detach")]
+    terminal: bool,
     #[command(flatten)]
     program: ProgramArgs,
 }

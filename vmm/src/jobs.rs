@@ -14,6 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use memcg::{GroupId, Tid};
+use serde::{Deserialize, Serialize};
 use vmcg_abi::call::job as descriptor;
 use vmcg_abi::event::{Event, EventKind};
 use vmcg_abi::layout::CALL_BUFFER_LEN;
@@ -69,6 +70,15 @@ pub struct JobSpec {
     pub group: GroupId,
     /// Standard input, output and error.
     pub stdio: [OwnedFd; 3],
+}
+
+/// Size of a terminal, in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Lines.
+    pub rows: u16,
+    /// Characters in a line.
+    pub columns: u16,
 }
 
 /// A job as the guest fetches it.
@@ -184,6 +194,20 @@ impl Jobs {
         spec: JobSpec,
         observer: impl FnMut(Progress) + Send + 'static,
     ) -> Result<JobId, SubmitError> {
+        self.submit_in_window(spec, None, observer)
+    }
+
+    /// The same for a job whose streams are a terminal of this size, which the client has put into
+    /// raw mode. Without a window, the guest takes a terminal for a pipe.
+    ///
+    /// # Errors
+    /// As [`Jobs::submit`].
+    pub fn submit_in_window(
+        self: &Arc<Self>,
+        spec: JobSpec,
+        window: Option<Window>,
+        observer: impl FnMut(Progress) + Send + 'static,
+    ) -> Result<JobId, SubmitError> {
         examine(&spec.program)?;
         let mut table = self.table();
         if table.is_closed || table.jobs.len() >= JOBS_MAX {
@@ -196,13 +220,20 @@ impl Jobs {
                 break id;
             }
         };
-        let job = Arc::new(Job::new(id, spec.group, spec.stdio)?);
+        let job = Arc::new(Job::new(id, spec.group, spec.stdio, window)?);
         pump::start(Arc::clone(self), Arc::clone(&job), Box::new(observer))?;
         table.jobs.insert(id, job);
         table.queue.push_back((id, spec.program));
         drop(table);
         self.send(EventKind::Job, 0, 0);
         Ok(id)
+    }
+
+    /// The job's terminal has another size.
+    pub fn resize(&self, id: JobId, window: Window) {
+        if self.find(id).is_some_and(|job| job.set_window(window)) {
+            self.send(EventKind::Window, 0, id.get());
+        }
     }
 
     /// Sends a signal to the job's first task; before that exists, as soon as it does.
@@ -316,6 +347,12 @@ impl Jobs {
     pub fn stream_read(&self, id: JobId, into: &mut [u8]) -> Result<usize, StreamError> {
         let job = self.find(id).ok_or(StreamError::NoSuchJob)?;
         job.read(into)
+    }
+
+    /// The size of the job's terminal, if it has one.
+    #[must_use]
+    pub fn window(&self, id: JobId) -> Option<Window> {
+        self.find(id)?.state().window
     }
 
     /// What the client's stream 0, 1 or 2 is: one of [`vmcg_abi::call::stream`].

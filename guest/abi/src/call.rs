@@ -53,6 +53,8 @@ pub enum Call {
     StreamRead = 37,
     /// job, stream: what it is. Answer: one of [`stream`].
     StreamKind = 38,
+    /// job: the size of its terminal. Answer: rows | columns << 16, -ENOTTY when it has none.
+    StreamWindow = 39,
 
     /// length of the absolute path in the buffer, flags (1 = do not follow a last symbolic link):
     /// looks it up in the share. Answer: a handle, or an error; a [`stat`] is left in the buffer.
@@ -69,7 +71,7 @@ pub enum Call {
 
 impl Call {
     /// Every call, for decoding and for tables.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Log,
         Self::Panic,
         Self::Idle,
@@ -88,6 +90,7 @@ impl Call {
         Self::StreamWrite,
         Self::StreamRead,
         Self::StreamKind,
+        Self::StreamWindow,
         Self::FileOpen,
         Self::FileClose,
         Self::FileRead,
@@ -106,7 +109,7 @@ impl Call {
 pub mod stream {
     /// A pipe, a socket or anything else without an end that could be seeked to.
     pub const PIPE: i64 = 0;
-    /// A terminal.
+    /// A terminal in raw mode: echo, editing and signals are the guest's.
     pub const TERMINAL: i64 = 1;
     /// A regular file.
     pub const FILE: i64 = 2;

@@ -22,6 +22,8 @@ pub enum EventKind {
     Wake = 6,
     /// The machine is going down: kill every task, then call `SHUTDOWN`.
     Shutdown = 7,
+    /// The terminal of a job has another size; id = job.
+    Window = 8,
 }
 
 /// A decoded event.
@@ -54,6 +56,7 @@ impl Event {
             5 => EventKind::Wait,
             6 => EventKind::Wake,
             7 => EventKind::Shutdown,
+            8 => EventKind::Window,
             _ => return None,
         };
         let argument = u16::from_le_bytes([b[1], b[2]]);

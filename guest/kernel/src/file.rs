@@ -78,6 +78,11 @@ impl Files {
         self.terminals.get(&job)?.foreground
     }
 
+    /// Whether the streams of a job are a terminal.
+    pub(crate) fn has_terminal(&self, job: u32) -> bool {
+        self.terminals.contains_key(&job)
+    }
+
     /// Forgets what was kept for a job that has ended.
     pub(crate) fn forget_job(&mut self, job: u32) {
         self.terminals.remove(&job);
@@ -147,6 +152,7 @@ const DEVICE_SIZE: u64 = 1 << 47;
 
 /// The host says that a job's stream may go on.
 pub(crate) fn stream_ready(kernel: &mut Kernel, job: u32) {
+    terminal::take_input(kernel, job);
     kernel.wake(WaitKey::Stream(job));
 }
 

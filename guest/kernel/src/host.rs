@@ -186,6 +186,12 @@ pub(crate) fn stream_kind(job: u32, stream: u64) -> i64 {
     call(Call::StreamKind, &[u64::from(job), stream]).unwrap_or(0).cast_signed()
 }
 
+/// Rows and columns of a job's terminal, if it has one.
+pub(crate) fn stream_window(job: u32) -> Option<(u16, u16)> {
+    let [r0, r1, c0, c1, ..] = call(Call::StreamWindow, &[u64::from(job)]).ok()?.to_le_bytes();
+    Some((u16::from_le_bytes([r0, r1]), u16::from_le_bytes([c0, c1])))
+}
+
 /// Looks an absolute path up in the share.
 pub(crate) fn file_open(path: &[u8], follow: Follow) -> Result<(u64, HostStat), Errno> {
     if path.len() > index(CALL_BUFFER_LEN) {

@@ -11,7 +11,6 @@ use vmcg_abi::call::job;
 use crate::errno::Errno;
 use crate::exec::{self, Program};
 use crate::file::{FileContext, FileTable};
-use crate::host;
 use crate::kernel::Kernel;
 use crate::memory::object::Object;
 use crate::memory::space::Space;
@@ -21,6 +20,7 @@ use crate::task::extended::Extended;
 use crate::task::process::{Process, first_limits};
 use crate::task::registers::Registers;
 use crate::task::{Task, TaskState};
+use crate::{file, host};
 
 /// What the host wants run.
 struct Job {
@@ -90,6 +90,7 @@ fn start(kernel: &mut Kernel, job: Job) -> Result<(), (Errno, String)> {
         return Err((errno, reason));
     }
     host::job_started(job.id, tid);
+    file::terminal::start(kernel, job.id, tid);
     kernel.enqueue(tid);
     Ok(())
 }

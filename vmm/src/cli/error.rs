@@ -44,6 +44,8 @@ pub(super) enum Error {
     NoMachine { name: String, others: String },
     #[error("cannot reach machine '{name}' at {}: {why}", path.display())]
     Unreachable { name: String, path: PathBuf, why: io::Error },
+    #[error("-t needs a terminal, and standard input is none: leave -t out")]
+    NoTerminal,
     #[error("machine '{0}' went away")]
     WentAway(String),
     #[error(

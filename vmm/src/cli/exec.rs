@@ -10,6 +10,7 @@ use vmm::control::wire::Wire;
 use vmm::jobs::Program;
 
 use super::error::Error;
+use super::terminal::{RawTerminal, window};
 use super::{ExecArgs, client, output, program, signals};
 
 /// Runs a program in a running machine and ends as it does.
@@ -24,8 +25,12 @@ pub(super) fn run(args: &ExecArgs) -> Result<ExitCode, Error> {
     let sender = wire.sender()?;
     if !args.detach {
         // Before the program can start, so that no signal finds nobody.
-        signals::hold(&signals::FORWARDED)?.handle(move |signal| forward(&sender, signal))?;
+        let mut held = signals::FORWARDED.to_vec();
+        held.extend(args.terminal.then_some(signals::RESIZED));
+        signals::hold(&held)?.handle(move |signal| forward(&sender, signal))?;
     }
+    // Dropped on every way out, which gives the terminal back as it was.
+    let raw = if args.terminal { Some(RawTerminal::enter()?) } else { None };
     let request = Request::Exec(Exec {
         group: args.cgroup.clone(),
         path,
@@ -33,6 +38,7 @@ pub(super) fn run(args: &ExecArgs) -> Result<ExitCode, Error> {
         argv,
         envp,
         is_detached: args.detach,
+        window: raw.as_ref().map(|_| window()),
     });
     send(&wire, &request, &file, args.detach)?;
     loop {
@@ -75,7 +81,9 @@ fn send(wire: &Wire, request: &Request, program: &File, is_detached: bool) -> Re
 }
 
 fn forward(machine: &Wire, signal: u16) {
-    if let Err(error) = machine.send(&Request::Signal(signal), &[]) {
+    let is_resized = i32::from(signal) == signals::RESIZED;
+    let request = if is_resized { Request::Resize(window()) } else { Request::Signal(signal) };
+    if let Err(error) = machine.send(&request, &[]) {
         log::debug!("signal {signal} came too late: {error}");
     }
 }

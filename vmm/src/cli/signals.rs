@@ -1,6 +1,6 @@
 //! Signals to this process, handed to a function on a thread of their own.
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
 use signal_hook::iterator::Signals;
 
 use super::error::Error;
@@ -9,6 +9,9 @@ use super::error::Error;
 pub(super) const ENDING: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 /// Signals that a program's client passes on to it.
 pub(super) const FORWARDED: [i32; 6] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2];
+
+/// The signal that tells of a terminal's new size.
+pub(super) const RESIZED: i32 = SIGWINCH;
 
 /// Signals that no longer end this process, and wait for someone to handle them.
 #[derive(Debug)]

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::jobs::Window;
 use crate::moves::MoveRecord;
 use crate::report::{Stat, TaskRow};
 
-/// What a client wants. All but [`Request::Signal`] begin a connection.
+/// What a client wants. All but [`Request::Signal`] and [`Request::Resize`] begin a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// Run a program. Comes with four descriptors: the program's file, then standard input, output
@@ -15,6 +16,8 @@ pub enum Request {
     Exec(Exec),
     /// Send this signal to the program that the connection runs.
     Signal(u16),
+    /// The terminal of the program that the connection runs has another size.
+    Resize(Window),
     /// Answered by `Tasks`.
     Tasks,
     /// Answered by `Groups`.
@@ -44,6 +47,9 @@ pub struct Exec {
     pub envp: Vec<Vec<u8>>,
     /// Whether the program lives on when the connection ends.
     pub is_detached: bool,
+    /// Size of the terminal that the streams are and that the client has put into raw mode; `None`
+    /// for plain streams.
+    pub window: Option<Window>,
 }
 
 /// What a client is told.

@@ -84,7 +84,9 @@ fn serve(machine: &dyn Controlled, stream: UnixStream) -> Result<(), WireError> 
     };
     let reply = match request {
         Request::Exec(exec) => return execute(machine, wire, exec),
-        Request::Signal(_) => Reply::Refused("a signal, and no program to send it to".to_owned()),
+        Request::Signal(_) | Request::Resize(_) => {
+            Reply::Refused("a signal, and no program to send it to".to_owned())
+        }
         Request::Tasks => Reply::Tasks(machine.tasks()),
         Request::Groups => Reply::Groups(machine.groups()),
         Request::Moves => Reply::Moves(machine.moves()),
@@ -113,6 +115,7 @@ fn execute(machine: &dyn Controlled, mut wire: Wire, exec: Exec) -> Result<(), W
     let end = loop {
         match wire.receive() {
             Ok(Some(Request::Signal(signal))) => machine.jobs().signal(id, signal),
+            Ok(Some(Request::Resize(window))) => machine.jobs().resize(id, window),
             Ok(Some(other)) => log::debug!("job {}: unexpected {other:?}", id.get()),
             Ok(None) => break Ok(()),
             Err(error) => break Err(error),
@@ -137,12 +140,12 @@ fn submit(machine: &dyn Controlled, wire: &mut Wire, exec: Exec) -> Result<JobId
     let mut file = || wire.take_file().ok_or_else(|| "a descriptor is missing".to_owned());
     let program = File::from(file()?);
     let stdio: [OwnedFd; 3] = [file()?, file()?, file()?];
-    let Exec { path, cwd, argv, envp, .. } = exec;
+    let Exec { path, cwd, argv, envp, window, .. } = exec;
     let program = Program { file: program, path, cwd, argv, envp };
     let client = wire.sender().map_err(|error| error.to_string())?;
     let observer = move |progress| report(&client, progress);
     let spec = JobSpec { program, group, stdio };
-    machine.jobs().submit(spec, observer).map_err(|error| error.to_string())
+    machine.jobs().submit_in_window(spec, window, observer).map_err(|error| error.to_string())
 }
 
 /// Tells the client of a job what became of it.

@@ -9,7 +9,7 @@ use rustix::fs::FileType;
 use vmcg_abi::call::stream;
 
 use super::streams::{Input, Output};
-use super::{JobId, Progress, StreamError};
+use super::{JobId, Progress, StreamError, Window};
 
 /// A job. Its lock is a leaf.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub(super) struct State {
     pub(super) end: Option<Progress>,
     pub(super) outputs: [Output; 2],
     pub(super) input: Input,
+    /// Size of the terminal that the streams are; `None` where they are plain.
+    pub(super) window: Option<Window>,
     waiting_signals: Vec<u16>,
 }
 
@@ -40,10 +42,16 @@ impl Job {
     ///
     /// # Errors
     /// The system's, when there is no descriptor left.
-    pub(super) fn new(id: JobId, group: GroupId, stdio: [OwnedFd; 3]) -> std::io::Result<Self> {
+    pub(super) fn new(
+        id: JobId,
+        group: GroupId,
+        stdio: [OwnedFd; 3],
+        window: Option<Window>,
+    ) -> std::io::Result<Self> {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let kinds = stdio.each_ref().map(kind_of);
-        Ok(Self { id, group, stdio, kinds, bell, state: Mutex::default() })
+        let kinds = stdio.each_ref().map(|file| kind_of(file, window));
+        let state = Mutex::new(State { window, ..State::default() });
+        Ok(Self { id, group, stdio, kinds, bell, state })
     }
 
     /// Notes the first task; returns the signals that waited for it.
@@ -106,6 +114,12 @@ impl Job {
         answer
     }
 
+    /// Notes the size of the terminal. Returns whether that is news.
+    pub(super) fn set_window(&self, window: Window) -> bool {
+        let known = &mut self.state().window;
+        known.is_some_and(|known| known != window) && known.replace(window).is_some()
+    }
+
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -117,8 +131,8 @@ impl Job {
     }
 }
 
-fn kind_of(file: &OwnedFd) -> i64 {
-    if rustix::termios::isatty(file) {
+fn kind_of(file: &OwnedFd, window: Option<Window>) -> i64 {
+    if window.is_some() && rustix::termios::isatty(file) {
         return stream::TERMINAL;
     }
     let is_file = rustix::fs::fstat(file)

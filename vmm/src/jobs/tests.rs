@@ -45,12 +45,17 @@ fn program() -> Program {
 
 /// Submits a job with these streams.
 fn submit(stdio: [OwnedFd; 3]) -> Setup {
+    submit_in(None, stdio)
+}
+
+/// The same for streams that are a terminal.
+fn submit_in(window: Option<Window>, stdio: [OwnedFd; 3]) -> Setup {
     let jobs = Arc::new(Jobs::default());
     let (sender, events) = channel();
     jobs.connect(move |event| sender.send(event).unwrap());
     let (report, reports) = channel();
     let spec = JobSpec { program: program(), group: group(), stdio };
-    let id = jobs.submit(spec, move |progress| report.send(progress).unwrap()).unwrap();
+    let id = jobs.submit_in_window(spec, window, move |p| report.send(p).unwrap()).unwrap();
     assert_eq!(events.recv_timeout(DEADLINE).unwrap().kind, EventKind::Job);
     Setup { jobs, events, reports, id }
 }
@@ -157,7 +162,13 @@ fn a_terminal_goes_on_after_its_end_of_file() {
     let name = ptsname(&main, Vec::new()).unwrap();
     let terminal =
         rustix::fs::open(name, rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty()).unwrap();
-    let setup = submit([terminal.try_clone().unwrap(), terminal, null()]);
+    let small = Window { rows: 24, columns: 80 };
+    let setup = submit_in(Some(small), [terminal.try_clone().unwrap(), terminal, null()]);
+    assert_eq!(setup.jobs.window(setup.id), Some(small));
+    let large = Window { rows: 60, ..small };
+    setup.jobs.resize(setup.id, large);
+    setup.wait_for(EventKind::Window);
+    assert_eq!(setup.jobs.window(setup.id), Some(large));
     assert_eq!(setup.jobs.stream_kind(setup.id, 0), vmcg_abi::call::stream::TERMINAL);
     let mut main = File::from(main);
     let mut line = [0; 80];

@@ -186,7 +186,7 @@ impl OpenFile {
     ) -> Result<Transfer, Errno> {
         let len = match &self.body {
             Body::Device(device) => device.write(from.len())?,
-            Body::Stream(stream) => return stream.write(from),
+            Body::Stream(stream) => return stream.write(kernel, from),
             Body::Memory(node, object) => {
                 node.touch(kernel.clock.realtime());
                 object.write(offset, from)?

@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 use core::cell::Cell;
 
 use super::open_file::{Readiness, Transfer};
+use super::terminal;
 use super::uapi::{Stat, device, mode};
 use crate::errno::Errno;
 use crate::kernel::Kernel;
@@ -67,8 +68,12 @@ impl Stream {
         WaitKey::Stream(self.job)
     }
 
-    /// Reads standard input. The other streams can be read where they are the same terminal.
+    /// Reads standard input, or the terminal whichever stream it is.
     pub(crate) fn read(&self, kernel: &mut Kernel, into: &mut [u8]) -> Result<Transfer, Errno> {
+        if self.is_terminal() {
+            let read = kernel.files.terminal_mut(self.job).read(into);
+            return Ok(read.map_or(Transfer::Wait(self.key()), Transfer::Done));
+        }
         if let Some(ahead) = kernel.files.lookahead.get_mut(&self.job) {
             if !ahead.bytes.is_empty() {
                 let len = into.len().min(ahead.bytes.len());
@@ -91,10 +96,24 @@ impl Stream {
     }
 
     /// Writes. Standard input can be written where it is a terminal, as its output.
-    pub(crate) fn write(&self, from: &[u8]) -> Result<Transfer, Errno> {
+    pub(crate) fn write(&self, kernel: &mut Kernel, from: &[u8]) -> Result<Transfer, Errno> {
+        if self.is_terminal() {
+            return self.display(kernel, from);
+        }
         let number = self.number.max(1);
         match host::stream_write(self.job, number, physical::gpa_of(from), from.len() as u64) {
             Ok(len) => Ok(Transfer::Done(crate::number::index(len).min(from.len()))),
+            Err(Errno::EAGAIN) => Ok(Transfer::Wait(self.key())),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Writes to the terminal a piece that the host takes whole or not at all.
+    fn display(&self, kernel: &mut Kernel, from: &[u8]) -> Result<Transfer, Errno> {
+        let taken = from.len().min(terminal::PIECE_LEN);
+        let shown = kernel.files.terminal_mut(self.job).shown(&from[..taken]);
+        match terminal::display(self.job, &shown) {
+            Ok(()) => Ok(Transfer::Done(taken)),
             Err(Errno::EAGAIN) => Ok(Transfer::Wait(self.key())),
             Err(errno) => Err(errno),
         }
@@ -104,7 +123,11 @@ impl Stream {
     ///
     /// Output always counts as ready; a write may wait all the same.
     pub(crate) fn readiness(&self, kernel: &mut Kernel) -> Readiness {
-        if self.number != 0 && !self.is_terminal() {
+        if self.is_terminal() {
+            let can_read = kernel.files.terminal_mut(self.job).can_read();
+            return Readiness { can_read, can_write: true, ..Readiness::default() };
+        }
+        if self.number != 0 {
             return Readiness { can_write: true, ..Readiness::default() };
         }
         let ahead = kernel.files.lookahead.entry(self.job).or_default();
@@ -118,11 +141,14 @@ impl Stream {
             }
         }
         let can_read = !ahead.bytes.is_empty() || ahead.is_ended;
-        Readiness { can_read, can_write: self.is_terminal(), ..Readiness::default() }
+        Readiness { can_read, ..Readiness::default() }
     }
 
     /// Bytes of input that can be read without asking the host.
-    pub(crate) fn read_ahead(&self, kernel: &Kernel) -> u64 {
+    pub(crate) fn read_ahead(&self, kernel: &mut Kernel) -> u64 {
+        if self.is_terminal() {
+            return kernel.files.terminal_mut(self.job).unread();
+        }
         kernel.files.lookahead.get(&self.job).map_or(0, |ahead| ahead.bytes.len() as u64)
     }
 

@@ -1,5 +1,6 @@
 //! The end of tasks and processes, and what their parents learn of it.
 
+use crate::file::terminal;
 use crate::host;
 use crate::kernel::Kernel;
 use crate::number::Tid;
@@ -76,6 +77,7 @@ impl Kernel {
             self.tell_parent(id, parent, status, exit_signal);
         }
         if is_first_of_job {
+            terminal::hang_up(self, job);
             self.files.forget_job(job);
             host::job_done(job, status.0);
         }

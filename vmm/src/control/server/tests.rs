@@ -97,6 +97,7 @@ impl Setup {
             argv: vec![b"x".into()],
             envp: vec![],
             is_detached: false,
+            window: None,
         };
         let files = [null.as_fd(), null.as_fd(), stdout.as_fd(), null.as_fd()];
         wire.send(&Request::Exec(exec), &files).unwrap();
@@ -161,6 +162,7 @@ fn a_program_without_its_descriptors_is_refused() {
         argv: vec![],
         envp: vec![],
         is_detached: true,
+        window: None,
     };
     wire.send(&Request::Exec(exec), &[]).unwrap();
     assert!(matches!(wire.receive().unwrap(), Some(Reply::Refused(_))));

@@ -8,9 +8,10 @@ use crate::errno::Errno;
 use crate::file::open_file::Body;
 use crate::file::stream::Stream;
 use crate::file::table::OnExec;
-use crate::file::terminal::{SETTINGS_LEN, WINDOW};
+use crate::file::terminal::{Flush, SETTINGS_LEN};
 use crate::file::uapi::open;
 use crate::file::{OpenFile, table_of};
+use crate::host;
 use crate::kernel::Kernel;
 use crate::number::{Tid, low_u32};
 
@@ -20,9 +21,12 @@ mod code {
     pub(super) const TCSETS: u32 = 0x5402;
     pub(super) const TCSETSW: u32 = 0x5403;
     pub(super) const TCSETSF: u32 = 0x5404;
+    pub(super) const TCSBRK: u32 = 0x5409;
+    pub(super) const TCFLSH: u32 = 0x540b;
     pub(super) const TIOCSCTTY: u32 = 0x540e;
     pub(super) const TIOCGPGRP: u32 = 0x540f;
     pub(super) const TIOCSPGRP: u32 = 0x5410;
+    pub(super) const TIOCOUTQ: u32 = 0x5411;
     pub(super) const TIOCGWINSZ: u32 = 0x5413;
     pub(super) const FIONREAD: u32 = 0x541b;
     pub(super) const FIONBIO: u32 = 0x5421;
@@ -30,6 +34,9 @@ mod code {
     pub(super) const FIONCLEX: u32 = 0x5450;
     pub(super) const FIOCLEX: u32 = 0x5451;
 }
+
+/// The queue that TCFLSH does not find here.
+const TCOFLUSH: u64 = 1;
 
 /// ioctl(fd, request, argument)
 pub(super) fn ioctl(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
@@ -66,7 +73,7 @@ pub(super) fn ioctl(kernel: &mut Kernel, request: &mut Request) -> Result<Outcom
 }
 
 /// Bytes that can be read without waiting.
-fn unread(kernel: &Kernel, file: &OpenFile) -> Result<u32, Errno> {
+fn unread(kernel: &mut Kernel, file: &OpenFile) -> Result<u32, Errno> {
     let len = match &file.body {
         Body::Pipe(end) => end.len() as u64,
         Body::Socket(socket) => socket.unread() as u64,
@@ -76,8 +83,8 @@ fn unread(kernel: &Kernel, file: &OpenFile) -> Result<u32, Errno> {
     Ok(u32::try_from(len).unwrap_or(u32::MAX))
 }
 
-/// What a terminal answers. Its settings are kept for the program to read back; the terminal itself
-/// is the host's and stays as it is.
+/// What a terminal answers. The host's terminal is in raw mode and stays so: the settings are for
+/// the guest's own line discipline.
 fn terminal(
     kernel: &mut Kernel,
     request: &Request,
@@ -90,14 +97,25 @@ fn terminal(
     let (own_group, session) = (process.group, process.session);
     let terminal = kernel.files.terminal_mut(stream.job());
     match code {
-        code::TCGETS => user.write(argument, &terminal.settings),
+        code::TCGETS => user.write(argument, terminal.settings()),
         code::TCSETS | code::TCSETSW | code::TCSETSF => {
             let mut settings = [0; SETTINGS_LEN];
             user.read(argument, &mut settings)?;
-            terminal.settings = settings;
+            terminal.set(settings, if code == code::TCSETSF { Flush::Yes } else { Flush::No });
             Ok(())
         }
-        code::TIOCGWINSZ => user.write(argument, &WINDOW),
+        code::TCFLSH if argument != TCOFLUSH => {
+            terminal.flush();
+            Ok(())
+        }
+        // Output is with the host already, which takes all of it.
+        code::TCFLSH | code::TCSBRK => Ok(()),
+        code::TIOCOUTQ => user.write_half(argument, 0),
+        code::TIOCGWINSZ => {
+            let (rows, columns) = host::stream_window(stream.job()).unwrap_or_default();
+            user.write_half(argument, u32::from(rows) | u32::from(columns) << 16)?;
+            user.write_half(argument + 4, 0)
+        }
         code::TIOCGPGRP => user.write_half(argument, terminal.foreground.unwrap_or(own_group).0),
         code::TIOCSPGRP => {
             let group =

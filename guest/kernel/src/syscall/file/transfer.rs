@@ -6,9 +6,9 @@ use alloc::vec::Vec;
 use super::super::request::{OnSignal, Outcome, Request, Wait, WaitKey};
 use super::file_of;
 use crate::errno::Errno;
-use crate::file::OpenFile;
 use crate::file::open_file::{Body, Transfer};
 use crate::file::uapi::open;
+use crate::file::{OpenFile, terminal};
 use crate::kernel::Kernel;
 use crate::memory::user::UserMemory;
 use crate::number::{Tid, index};
@@ -156,6 +156,12 @@ fn do_read(
 ) -> Result<Outcome, Errno> {
     if !file.can_read() {
         return Err(Errno::EBADF);
+    }
+    if let Body::Stream(stream) = &file.body
+        && !terminal::may_read(kernel, request.tid, stream.job())?
+    {
+        // The signal that has just been sent stops the caller; then it tries again.
+        return Ok(Outcome::Block(Wait::forever()));
     }
     let start = position.start(file);
     let mut buffer = vec![0; spans.total.min(CHUNK_LEN)];
