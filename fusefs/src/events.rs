@@ -2,17 +2,21 @@
 //!
 //! The client names descriptors of its own; they are fetched through a pidfd. Differs from Linux,
 //! where closing the eventfd ends a registration: our copy keeps it open, so that a registration
-//! ends with its group or with the process that made it. Thresholds are looked at every
-//! [`LOOK_EVERY`], not every 128 page events; a crossing undone in between is not seen, as there.
+//! ends with its group or with the process that made it. Thresholds are exact, where Linux looks every
+//! 128 page events: the accounting notes every crossing, and the machine hands them on.
+//!
+//! The lock of the registrations is a leaf: the accounting is never asked while it is held.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
 use fuser::{Errno, INodeNo};
-use memcg::{GroupId, Memcg, Pages, Resource};
+use memcg::{Crossing, GroupId, Memcg, Pages, Resource};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, OFlags, StatxFlags, statx};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
@@ -22,8 +26,9 @@ use crate::service::Service;
 use crate::values::{self, Registration};
 use crate::writing::Writing;
 
-/// How often thresholds are compared with the usage.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// How often registrations of processes that have ended are looked for. Nobody hears them, so that
+/// only their descriptors depend on it.
+const FORGET_EVERY: Duration = Duration::from_secs(1);
 
 /// How hard it is to free memory in a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,17 +41,35 @@ pub enum Pressure {
     Critical,
 }
 
-/// Where the machine reports what somebody may be listening for. Call it without any lock held.
+impl Pressure {
+    /// Tells how hard it was to find `found` of the pages that were `wanted` (Linux v6.18
+    /// mm/vmpressure.c `vmpressure_calc_level`). Differs from Linux, where pages are looked at one by
+    /// one and 512 of them make one signal: each search for room makes one.
+    #[must_use]
+    pub fn of(wanted: u64, found: u64) -> Self {
+        const MEDIUM_PERCENT: u64 = 60;
+        const CRITICAL_PERCENT: u64 = 95;
+        let missing = wanted.saturating_sub(found);
+        match missing.saturating_mul(100).checked_div(wanted).unwrap_or(0) {
+            CRITICAL_PERCENT.. => Self::Critical,
+            MEDIUM_PERCENT.. => Self::Medium,
+            _ => Self::Low,
+        }
+    }
+}
+
+/// Where the machine reports what somebody may be listening for. Call it without any lock held. It
+/// does not keep the file system alive; when that is gone, nobody listens.
 #[derive(Clone)]
 pub struct Listeners {
-    service: Arc<Service>,
+    service: Weak<Service>,
 }
 
 /// All registrations of a mount.
 #[derive(Debug, Default)]
 pub(crate) struct Registrations {
     all: Mutex<Vec<Listener>>,
-    is_looking: AtomicBool,
+    is_tidying: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -59,7 +82,7 @@ struct Listener {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
-    Threshold { resource: Resource, at: Pages, is_reached: bool },
+    Threshold { resource: Resource, at: Pages },
     OutOfMemory,
     Pressure { level: Pressure, reach: Reach },
 }
@@ -82,27 +105,41 @@ impl std::fmt::Debug for Listeners {
 }
 
 impl Listeners {
-    pub(crate) const fn new(service: Arc<Service>) -> Self {
+    pub(crate) const fn new(service: Weak<Service>) -> Self {
         Self { service }
     }
 
     /// Reports that `group` is out of memory, whether that ends in a kill or in waiting. Heard in
     /// the group and everywhere below.
     pub fn out_of_memory(&self, group: GroupId) {
-        self.service.signal(|memcg, listener| {
-            listener.what == What::OutOfMemory && is_within(memcg, listener.group, group)
-        });
+        if let Some(service) = self.service.upgrade() {
+            service.signal_out_of_memory(group);
+        }
+    }
+
+    /// Reports crossings of thresholds, as the accounting gave them. Each is heard once.
+    pub fn crossed(&self, crossings: &[Crossing]) {
+        if crossings.is_empty() {
+            return;
+        }
+        if let Some(service) = self.service.upgrade() {
+            service.signal_crossings(crossings);
+        }
     }
 
     /// Reports that memory of `group` is being reclaimed. Heard by listeners of this level and of
     /// those below it, in the group and, as they chose, in groups above.
     pub fn pressure(&self, group: GroupId, level: Pressure) {
-        self.service.signal_pressure(group, level);
+        if let Some(service) = self.service.upgrade() {
+            service.signal_pressure(group, level);
+        }
     }
 
     /// Reports that a task of `group` has exited: the release agent may have to run.
     pub fn task_left(&self, group: GroupId) {
-        self.service.agent_check(group);
+        if let Some(service) = self.service.upgrade() {
+            service.agent_check(group);
+        }
     }
 }
 
@@ -174,9 +211,8 @@ fn threshold(service: &Service, group: GroupId, resource: Resource, args: &str) 
         return Err(Errno::EINVAL);
     }
     let at = values::parse_size(args).map_err(errno::of_parse)?;
-    let counter = service.accounting(|memcg| memcg.counter(group, resource));
-    let is_reached = counter.map_err(errno::of_group)?.usage() >= at;
-    Ok(What::Threshold { resource, at, is_reached })
+    service.accounting(|memcg| memcg.watch_usage(group, resource, at)).map_err(errno::of_group)?;
+    Ok(What::Threshold { resource, at })
 }
 
 /// Linux v6.18 mm/vmpressure.c `vmpressure_register_event`: a level, and how far to listen.
@@ -217,12 +253,9 @@ impl Listener {
         is_ready(&self.process, PollFlags::IN)
     }
 
-    /// Compares a threshold with the usage; tells whether it was crossed since the last look.
-    fn has_crossed(&mut self, memcg: &Memcg) -> bool {
-        let What::Threshold { resource, at, is_reached } = &mut self.what else { return false };
-        let Ok(counter) = memcg.counter(self.group, *resource) else { return false };
-        let was_reached = std::mem::replace(is_reached, counter.usage() >= *at);
-        was_reached != *is_reached
+    fn hears(&self, crossing: &Crossing) -> bool {
+        let Crossing { group, resource, at, .. } = *crossing;
+        self.group == group && self.what == What::Threshold { resource, at }
     }
 }
 
@@ -244,43 +277,69 @@ impl Service {
         if is_under_oom {
             listener.signal();
         }
-        let mut all = self.registrations.lock();
-        all.retain(|listener| !listener.is_abandoned());
-        all.push(listener);
-        drop(all);
-        if !self.registrations.is_looking.swap(true, Ordering::AcqRel) {
+        self.registrations.lock().push(listener);
+        if !self.registrations.is_tidying.swap(true, Ordering::AcqRel) {
             let service = Weak::clone(&self.this);
-            let look = move || look_after_thresholds(&service);
-            if let Err(error) = thread::Builder::new().name("thresholds".to_owned()).spawn(look) {
-                log::warn!("no thread to look after thresholds: {error}");
-                self.registrations.is_looking.store(false, Ordering::Release);
+            let tidy = move || forget_the_dead(&service);
+            if let Err(error) = thread::Builder::new().name("registrations".to_owned()).spawn(tidy)
+            {
+                log::warn!("no thread to forget clients that end: {error}");
+                self.registrations.is_tidying.store(false, Ordering::Release);
             }
         }
     }
 
-    /// Signals whoever listens in a group that was removed, for the last time.
-    pub(crate) fn end_listening(&self, group: GroupId) {
-        self.registrations.lock().retain(|listener| {
-            if listener.group == group {
-                listener.signal();
+    /// Signals whoever listens in a group that was removed, for the last time. As on Linux, the
+    /// directory is gone by then: listeners tell by that what the signal means. So it is done when
+    /// the kernel has finished the removal, which it has when it takes back the name.
+    pub(crate) fn end_listening(&self, group: GroupId, parent: INodeNo, name: OsString) {
+        let mut all = self.registrations.lock();
+        let ended: Vec<Listener> = all.extract_if(.., |listener| listener.group == group).collect();
+        drop(all);
+        let Some(notifier) = self.notifier.get().cloned().filter(|_| !ended.is_empty()) else {
+            return;
+        };
+        // Not on a thread that answers the kernel: this waits for whoever works in the parent.
+        let signal = move || {
+            if let Err(error) = notifier.inval_entry(parent, &name) {
+                log::debug!("cannot take back the name of a removed group: {error}");
             }
-            listener.group != group
-        });
+            ended.iter().for_each(Listener::signal);
+        };
+        if let Err(error) = thread::Builder::new().name("removal".to_owned()).spawn(signal) {
+            log::warn!("no thread to tell that a group was removed: {error}");
+        }
     }
 
-    /// Signals those listeners that `hears` says.
-    fn signal(&self, hears: impl Fn(&Memcg, &Listener) -> bool) {
+    fn signal_crossings(&self, crossings: &[Crossing]) {
         let all = self.registrations.lock();
-        let called: Vec<&Listener> =
-            self.accounting(|memcg| all.iter().filter(|listener| hears(memcg, listener)).collect());
-        for listener in called {
-            listener.signal();
+        for crossing in crossings {
+            all.iter().filter(|listener| listener.hears(crossing)).for_each(Listener::signal);
         }
+    }
+
+    fn signal_out_of_memory(&self, group: GroupId) {
+        let listens = |listener: &&Listener| listener.what == What::OutOfMemory;
+        let places: BTreeSet<GroupId> =
+            self.registrations.lock().iter().filter(listens).map(|place| place.group).collect();
+        if places.is_empty() {
+            return;
+        }
+        let below: BTreeSet<GroupId> = self.accounting(|memcg| {
+            places.into_iter().filter(|place| is_within(memcg, *place, group)).collect()
+        });
+        let all = self.registrations.lock();
+        let hears = |listener: &&Listener| below.contains(&listener.group);
+        all.iter().filter(listens).filter(hears).for_each(Listener::signal);
     }
 
     /// Linux v6.18 mm/vmpressure.c `vmpressure_event`: from the group upwards; a default listener
     /// hears only what nobody below it has heard.
     fn signal_pressure(&self, group: GroupId, level: Pressure) {
+        let listens = |listener: &Listener| matches!(listener.what, What::Pressure { .. });
+        if !self.registrations.lock().iter().any(listens) {
+            return;
+        }
         let path: Vec<GroupId> = self.accounting(|memcg| {
             std::iter::successors(Some(group), |group| memcg.parent(*group)).collect()
         });
@@ -303,34 +362,47 @@ impl Service {
         }
     }
 
-    /// Signals every threshold that was crossed; false when nobody listens any more.
-    fn check_thresholds(&self) -> bool {
+    /// Forgets listeners whose process has ended; false when nobody listens any more.
+    fn forget_abandoned(&self) -> bool {
         let mut all = self.registrations.lock();
-        all.retain(|listener| !listener.is_abandoned());
-        let crossed: Vec<&Listener> = self.accounting(|memcg| {
-            all.iter_mut()
-                .filter_map(|listener| listener.has_crossed(memcg).then_some(&*listener))
-                .collect()
-        });
-        for listener in crossed {
-            listener.signal();
+        let abandoned: Vec<Listener> =
+            all.extract_if(.., |listener| listener.is_abandoned()).collect();
+        let is_empty = all.is_empty();
+        drop(all);
+        for Listener { group, what, .. } in abandoned {
+            if let What::Threshold { resource, at } = what {
+                self.accounting(|memcg| memcg.unwatch_usage(group, resource, at));
+            }
         }
-        !all.is_empty()
+        !is_empty
     }
 }
 
 /// Runs as long as the mount is there and somebody listens.
-fn look_after_thresholds(service: &Weak<Service>) {
+fn forget_the_dead(service: &Weak<Service>) {
     while let Some(service) = service.upgrade() {
-        if !service.check_thresholds() {
-            service.registrations.is_looking.store(false, Ordering::Release);
+        if !service.forget_abandoned() {
+            service.registrations.is_tidying.store(false, Ordering::Release);
             // Somebody may have come between the two lines above.
             let is_alone = service.registrations.lock().is_empty();
-            if is_alone || service.registrations.is_looking.swap(true, Ordering::AcqRel) {
+            if is_alone || service.registrations.is_tidying.swap(true, Ordering::AcqRel) {
                 return;
             }
         }
         drop(service);
-        thread::sleep(LOOK_EVERY);
+        thread::sleep(FORGET_EVERY);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pressure;
+
+    #[test]
+    fn pressure_grows_with_what_was_not_found() {
+        let levels = [(1, 1), (100, 41), (100, 40), (100, 6), (100, 5), (1, 0), (0, 0)];
+        let levels = levels.map(|(wanted, found)| Pressure::of(wanted, found));
+        let [low, medium, critical] = [Pressure::Low, Pressure::Medium, Pressure::Critical];
+        assert_eq!(levels, [low, low, medium, medium, critical, critical, low]);
     }
 }

@@ -165,7 +165,13 @@ impl Filesystem for Fuse {
     }
 
     fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        reply_empty(self.service.rmdir(parent, name), reply);
+        match self.service.rmdir(parent, name) {
+            Ok(group) => {
+                reply.ok();
+                self.service.removed(parent, name.to_owned(), group);
+            }
+            Err(errno) => reply.error(errno),
+        }
     }
 
     fn rename(

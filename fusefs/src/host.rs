@@ -10,7 +10,8 @@ pub trait Host: Send + Sync + 'static {
     /// Runs `f` once on the accounting, after taking back what the guest has freed so far.
     ///
     /// `f` is short and never blocks; the implementation holds its accounting lock around it and
-    /// nothing else, and never waits for the guest while it holds that lock.
+    /// nothing else, and never waits for the guest while it holds that lock. When it has released
+    /// it, it hands the crossings that the accounting noted to [`crate::Listeners::crossed`].
     fn accounting(&self, f: &mut dyn FnMut(&mut Memcg));
 
     /// Moves a task, or its whole process, to `dest`; returns when its charges have followed it as

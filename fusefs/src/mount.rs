@@ -5,7 +5,9 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
 use rustix::fs::statfs;
@@ -91,6 +93,9 @@ const NAME: &str = "vmcg";
 /// Threads that answer the kernel. None of them ever waits for the guest.
 const THREADS: usize = 2;
 
+/// How long the kernel may take to let go of what is unmounted.
+const UNMOUNT_GRACE: Duration = Duration::from_secs(1);
+
 /// Mounts the control files of a machine. When this returns, they answer.
 ///
 /// # Errors
@@ -103,6 +108,7 @@ pub fn mount(host: Arc<dyn Host>, options: MountOptions) -> Result<Mounted, Moun
     let session = Session::new(fuse, &point, &config())
         .and_then(Session::spawn)
         .map_err(|error| mount_error(&point, error))?;
+    service.notifier.get_or_init(|| session.notifier());
     let mounted = Mounted { point, session: Some(session), service };
     // The first question to the new mount: when it is answered, the others will be, too.
     match fs::metadata(&mounted.point) {
@@ -119,22 +125,36 @@ impl Mounted {
         &self.point
     }
 
-    /// Returns where the machine reports what clients may be listening for. Drop it before the
-    /// machine: it keeps the machine alive.
+    /// Returns where the machine reports what clients may be listening for.
     #[must_use]
     pub fn listeners(&self) -> Listeners {
-        Listeners::new(Arc::clone(&self.service))
+        Listeners::new(Arc::downgrade(&self.service))
     }
 }
 
 impl Drop for Mounted {
     fn drop(&mut self) {
         let Some(session) = self.session.take() else { return };
-        let Err(error) = session.umount_and_join() else { return };
-        // Somebody has a file open, or works in there. Detached, it goes away when they leave.
-        log::debug!("{} is in use: {error}", self.point.display());
-        if let Err(error) = unmount(&self.point, UnmountFlags::DETACH) {
-            log::warn!("cannot unmount {}: {error}", self.point.display());
+        let (said, heard) = mpsc::channel();
+        let end = move || {
+            // Nobody listens any more when it took too long.
+            let _ = said.send(session.umount_and_join());
+        };
+        if let Err(error) = thread::Builder::new().name("unmount".to_owned()).spawn(end) {
+            log::warn!("no thread to unmount {}: {error}", self.point.display());
+        }
+        match heard.recv_timeout(UNMOUNT_GRACE) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                // Somebody has a file open, or works in there. Detached, it goes when they leave.
+                log::debug!("{} is in use: {error}", self.point.display());
+                if let Err(error) = unmount(&self.point, UnmountFlags::DETACH) {
+                    log::warn!("cannot unmount {}: {error}", self.point.display());
+                }
+            }
+            // It is unmounted here, but in another mount namespace it is still there; it dies with
+            // this process.
+            Err(_) => log::debug!("{} is mounted elsewhere as well", self.point.display()),
         }
     }
 }

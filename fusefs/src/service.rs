@@ -1,10 +1,10 @@
 //! What the file system does, in its own words: no FUSE messages, no locks of the machine.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 
-use fuser::{Errno, FileAttr, FileType, INodeNo};
+use fuser::{Errno, FileAttr, FileType, INodeNo, Notifier};
 use memcg::{Config, GroupId, Memcg, Settings};
 
 use crate::attributes::Attributes;
@@ -36,6 +36,8 @@ pub(crate) struct Service {
     pub(crate) registrations: Registrations,
     /// Device number of the mount, once it is mounted.
     pub(crate) device: OnceLock<u64>,
+    /// A way to speak to the kernel unasked, once it is mounted.
+    pub(crate) notifier: OnceLock<Notifier>,
     /// Itself, for threads that must not keep it alive.
     pub(crate) this: Weak<Self>,
 }
@@ -65,6 +67,7 @@ impl Service {
             agent: RwLock::default(),
             registrations: Registrations::default(),
             device: OnceLock::new(),
+            notifier: OnceLock::new(),
             this: Weak::clone(this),
         })
     }
@@ -147,21 +150,26 @@ impl Service {
         Ok(self.directories.made(group, Attributes::new(mode, client.uid(), client.gid())))
     }
 
-    /// Removes a group.
+    /// Removes a group; returns it, for [`Self::removed`].
     ///
     /// # Errors
     /// ENOENT; ENOTDIR for a file; EBUSY with tasks or children.
-    pub(crate) fn rmdir(&self, parent: INodeNo, name: &OsStr) -> Result<()> {
+    pub(crate) fn rmdir(&self, parent: INodeNo, name: &OsStr) -> Result<GroupId> {
         let node = self.lookup(parent, name)?;
         if node.file.is_some() {
             return Err(Errno::ENOTDIR);
         }
-        let parent = self.node(parent)?;
         self.accounting(|memcg| memcg.remove(node.group)).map_err(errno::of_group)?;
-        self.end_listening(node.group);
-        self.host.notify(GroupEvent::Removed(node.group));
-        self.agent_check(parent.group);
-        Ok(())
+        Ok(node.group)
+    }
+
+    /// Tells whoever wants to know that a group was removed. Call it when the kernel knows.
+    pub(crate) fn removed(&self, parent: INodeNo, name: OsString, group: GroupId) {
+        self.end_listening(group, parent, name);
+        self.host.notify(GroupEvent::Removed(group));
+        if let Ok(parent) = self.node(parent) {
+            self.agent_check(parent.group);
+        }
     }
 
     /// Renames a group within its parent.

@@ -3,7 +3,7 @@
 //! The guest is not trusted: a call with arguments that cannot be true gets an error number, and
 //! nothing of it has happened.
 
-use memcg::{Gfn, Tid};
+use memcg::{Gfn, Memcg, Tid};
 use rustix::io::Errno;
 use vmcg_abi::call::{ARGUMENTS_MAX, Call, job as descriptor, stat};
 use vmcg_abi::layout::{CALL_BUFFER_GPA, CALL_BUFFER_LEN};
@@ -13,6 +13,7 @@ use crate::error::MachineError;
 use crate::jobs::{JobId, StreamError};
 use crate::machine::Machine;
 use crate::memory::BadRange;
+use crate::news::News;
 use crate::share::{FileStat, Share};
 use crate::tasks::{Task, TaskError};
 
@@ -184,8 +185,15 @@ fn task_exit(machine: &Machine, id: u64) -> Answer {
     let id = tid(id)?;
     let mut accounting = machine.lock();
     accounting.tasks.remove(id).ok_or(Errno::SRCH)?;
+    let left = accounting.memcg.task_group(id);
     accounting.memcg.task_exit(id);
     machine.drain_free(&mut accounting);
+    let wants_word = |memcg: &Memcg, group| {
+        memcg.settings(group).is_ok_and(|settings| settings.notify_on_release)
+    };
+    if let Some(group) = left.filter(|group| wants_word(&accounting.memcg, *group)) {
+        accounting.news.push(News::TaskLeft(group));
+    }
     Ok(0)
 }
 

@@ -16,6 +16,7 @@ use vmcg_abi::page::shared;
 
 use crate::guest::RealGuest;
 use crate::machine::{Accounting, Machine};
+use crate::news::News;
 use crate::stats::Stats;
 
 /// Answers faults until `stop` becomes readable.
@@ -79,15 +80,16 @@ fn charge(machine: &Machine, accounting: &mut Accounting, gfn: Gfn) {
     // What the guest has freed but the host has not taken back yet may be all it takes.
     let freed = machine.drain_free(accounting);
     if freed > 0 && accounting.memcg.try_charge(payer, gfn, kind).is_ok() {
-        return;
+        return note_search(accounting, refused_by, 1);
     }
     while !machine.settle_out_of(accounting, refused_by).is_zero() {
         match accounting.memcg.try_charge(payer, gfn, kind) {
-            Ok(()) => return,
+            Ok(()) => return note_search(accounting, refused_by, 1),
             Err(ChargeError::Refused { group, .. }) => refused_by = group,
             Err(_) => break,
         }
     }
+    note_search(accounting, refused_by, 0);
     Stats::count(&machine.stats.forced, 1);
     if accounting.memcg.charge(payer, gfn, kind).is_err() {
         let root = Payer::Group(accounting.memcg.root());
@@ -101,6 +103,11 @@ fn charge(machine: &Machine, accounting: &mut Accounting, gfn: Gfn) {
         return machine.gate.send(Event { kind: EventKind::Wait, argument: 0, id: tid.get() });
     }
     out_of_memory(machine, accounting, refused_by);
+}
+
+/// Notes that one page was wanted in a group at its limit, and how many were found.
+fn note_search(accounting: &mut Accounting, group: GroupId, found: u64) {
+    accounting.news.push(News::Reclaimed { group, wanted: 1, found });
 }
 
 /// Who pays for `gfn`, and for what, by what the guest says.
@@ -132,7 +139,7 @@ pub(crate) fn kind_of(kind: FrameKind) -> Option<Kind> {
 /// Picks a victim in the group that refused and tells the guest to kill it. A victim that has been
 /// told already is on its way out: nobody else dies meanwhile.
 fn out_of_memory(machine: &Machine, accounting: &mut Accounting, group: GroupId) {
-    let Accounting { memcg, tasks, .. } = accounting;
+    let Accounting { memcg, tasks, news, .. } = accounting;
     let is_below = |tid| {
         let mut above = std::iter::successors(memcg.task_group(tid), |&at| memcg.parent(at));
         above.any(|at| at == group)
@@ -140,6 +147,7 @@ fn out_of_memory(machine: &Machine, accounting: &mut Accounting, group: GroupId)
     if tasks.iter().any(|(tid, task)| task.is_dying && is_below(tid)) {
         return;
     }
+    news.push(News::OutOfMemory(group));
     let Some(victim) = memcg.oom_victim(group, &mut RealGuest::new(machine, tasks)) else { return };
     let path = memcg.path(group).unwrap_or_default();
     log::info!("{path} is out of memory: killing task {victim}");

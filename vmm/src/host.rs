@@ -73,7 +73,7 @@ impl fusefs::Host for Host {
 
     fn reclaim(&self, group: GroupId, wanted: Pages) -> Pages {
         log::debug!("{wanted} pages wanted of {group:?}");
-        self.machine.reclaim(group)
+        self.machine.reclaim(group, wanted)
     }
 
     fn last_recharge(&self, group: GroupId) -> Option<Recharge> {

@@ -17,6 +17,7 @@ pub mod jobs;
 pub mod machine;
 mod memory;
 pub mod moves;
+mod news;
 pub mod report;
 pub mod runtime;
 pub mod settle;

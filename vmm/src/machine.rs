@@ -4,9 +4,10 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use fusefs::Listeners;
 use kvm_bindings::kvm_userspace_memory_region;
 use kvm_ioctls::{Cap, Kvm, VmFd};
 use memcg::{Config, Gfn, Memcg, Tid};
@@ -21,6 +22,7 @@ use crate::gate::{Gate, Paused, kick_signal};
 use crate::jobs::Jobs;
 use crate::memory::GuestMemory;
 use crate::moves::MoveLog;
+use crate::news::{Locked, News};
 use crate::share::Share;
 use crate::stats::{Stats, UnknownCalls};
 use crate::tasks::Tasks;
@@ -65,6 +67,8 @@ pub(crate) struct Accounting {
     pub(crate) moves: MoveLog,
     /// Who waits for a move to end.
     pub(crate) waiting: Waiting,
+    /// What to tell when the lock is released.
+    pub(crate) news: Vec<News>,
 }
 
 /// What kind of KVM the host has.
@@ -90,6 +94,7 @@ pub struct Machine {
     pub(crate) is_accounting: bool,
     pub(crate) settle_rate: u64,
     accounting: Mutex<Accounting>,
+    listeners: OnceLock<Listeners>,
     frame_table: AtomicU64,
     first_free: AtomicU64,
     start: Instant,
@@ -135,6 +140,7 @@ impl Machine {
             unknown_calls: UnknownCalls::default(),
             moves: MoveLog::default(),
             waiting: Waiting::default(),
+            news: Vec::new(),
         };
         Ok(Arc::new(Self {
             kvm,
@@ -147,6 +153,7 @@ impl Machine {
             is_accounting: config.account,
             settle_rate: config.settle_rate,
             accounting: Mutex::new(accounting),
+            listeners: OnceLock::new(),
             frame_table: AtomicU64::new(0),
             first_free: AtomicU64::new(u64::MAX),
             start: Instant::now(),
@@ -244,8 +251,16 @@ impl Machine {
     }
 
     /// Takes the accounting lock. Caller holds no lock.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Accounting> {
-        self.accounting.lock().expect("no thread panics with the accounting locked")
+    pub(crate) fn lock(&self) -> Locked<'_> {
+        let guard = self.accounting.lock().expect("no thread panics with the accounting locked");
+        Locked::new(guard, self.listeners.get())
+    }
+
+    /// Notes whom to tell what clients of the control files may be listening for. Only the first
+    /// call counts.
+    pub fn tell(&self, listeners: Listeners) {
+        // A machine is mounted once.
+        let _ = self.listeners.set(listeners);
     }
 
     /// Where the guest's frame table lies, once the guest has been laid out.

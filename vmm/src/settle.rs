@@ -11,6 +11,7 @@ use memcg::{GroupId, Pages};
 use crate::guest::RealGuest;
 use crate::machine::{Accounting, Machine};
 use crate::moves::CHUNK_PAGES;
+use crate::news::News;
 
 /// Pages a second that are looked at while the guest idles, unless told otherwise: 1 GiB.
 pub const RATE_DEFAULT: u64 = 1 << 18;
@@ -38,12 +39,14 @@ impl Machine {
 
     /// Makes room in `group`; returns how many pages it has become, zero when trying again is no
     /// use. Caller holds no lock.
-    pub(crate) fn reclaim(&self, group: GroupId) -> Pages {
+    pub(crate) fn reclaim(&self, group: GroupId, wanted: Pages) -> Pages {
         let _paused = self.pause();
         let mut accounting = self.lock();
         let freed = self.drain_free(&mut accounting);
         let settled = self.settle_out_of(&mut accounting, group);
-        Pages::new(freed + settled.get())
+        let found = freed + settled.get();
+        accounting.news.push(News::Reclaimed { group, wanted: wanted.get(), found });
+        Pages::new(found)
     }
 
     /// Lets a chunk of pages that wait to leave `group` do so; returns how many did. The guest

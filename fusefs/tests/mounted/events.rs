@@ -99,6 +99,38 @@ fn a_threshold_signals_once_in_each_direction() {
 }
 
 #[test]
+fn a_crossing_that_is_undone_at_once_signals_both_ways() {
+    let host = FakeHost::new(Abi::Classic, Hierarchy::Share);
+    let mount = host.mount();
+    mount.mkdir("a").unwrap();
+    let events = ["usage_in_bytes", "memsw.usage_in_bytes"].map(|file| {
+        let event = counter();
+        register(&mount, &event, &format!("a/memory.{file}"), " 40K").unwrap();
+        event
+    });
+    for tid in 100..103 {
+        host.start("a", tid, 10);
+        host.exit(tid);
+    }
+    assert_eq!(events.each_ref().map(signals_now), [6, 6]);
+}
+
+#[test]
+fn a_listener_finds_the_directory_gone_when_it_is_told() {
+    let mount = FakeHost::new(Abi::Classic, Hierarchy::Share).mount();
+    for round in 0..50 {
+        mount.mkdir("a").unwrap();
+        let event = counter();
+        register(&mount, &event, "a/memory.usage_in_bytes", " 1M").unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| mount.rmdir("a").unwrap());
+            assert_eq!(signals(&event, DEADLINE), 1);
+            assert!(!mount.at("a/cgroup.event_control").exists(), "round {round}");
+        });
+    }
+}
+
+#[test]
 fn removing_a_group_signals_every_listener_once() {
     let mount = FakeHost::new(Abi::Classic, Hierarchy::Share).mount();
     mount.mkdir("a").unwrap();

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use fusefs::{GroupEvent, Host, MountOptions, Mounted, MoveFailure, mount};
+use fusefs::{GroupEvent, Host, Listeners, MountOptions, Mounted, MoveFailure, mount};
 use memcg::{
     Abi, Config, Gfn, GroupId, Guest, Gva, Hierarchy, Kind, Memcg, Move, Offline, Pages, Payer,
     Policy, Progress, ScanError, ScannedPage, Scope, Tid,
@@ -21,6 +21,7 @@ pub(crate) struct FakeHost {
     held: AtomicUsize,
     /// What the file system has told the machine.
     pub(crate) events: Mutex<Vec<GroupEvent>>,
+    listeners: OnceLock<Listeners>,
 }
 
 /// Pages of every process, by process id.
@@ -43,6 +44,7 @@ impl FakeHost {
             is_holding: AtomicBool::new(false),
             held: AtomicUsize::new(0),
             events: Mutex::default(),
+            listeners: OnceLock::new(),
         })
     }
 
@@ -51,12 +53,20 @@ impl FakeHost {
         let directory = tempfile::tempdir().unwrap();
         let options = MountOptions { point: directory.path().to_owned() };
         let mounted = mount(Arc::clone(self) as Arc<dyn Host>, options).unwrap();
+        self.listeners.get_or_init(|| mounted.listeners());
         Mount { mounted, _directory: directory }
     }
 
-    /// Runs `f` on the accounting.
+    /// Runs `f` on the accounting, then hands on what it crossed.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Memcg) -> R) -> R {
-        f(&mut self.memcg.lock().unwrap())
+        let mut memcg = self.memcg.lock().unwrap();
+        let result = f(&mut memcg);
+        let crossings = memcg.take_crossings();
+        drop(memcg);
+        if let Some(listeners) = self.listeners.get() {
+            listeners.crossed(&crossings);
+        }
+        result
     }
 
     /// Makes moves wait, or lets them go on.
@@ -110,7 +120,7 @@ pub(crate) fn group_at(memcg: &Memcg, path: &str) -> GroupId {
 
 impl Host for FakeHost {
     fn accounting(&self, f: &mut dyn FnMut(&mut Memcg)) {
-        f(&mut self.memcg.lock().unwrap());
+        self.with(f);
     }
 
     fn move_task(
@@ -180,7 +190,7 @@ impl Mount {
     }
 
     /// Returns where the machine reports what happens.
-    pub(crate) fn listeners(&self) -> fusefs::Listeners {
+    pub(crate) fn listeners(&self) -> Listeners {
         self.mounted.listeners()
     }
 

@@ -69,6 +69,7 @@ impl Instance {
         };
         if let Some(mounted) = &mounted {
             host.set_mount_point(mounted.point().to_owned());
+            machine.tell(mounted.listeners());
             share.exclude(device(mounted.point())?);
         }
         let path = claim.files().socket();

@@ -1,0 +1,86 @@
+//! The accounting lock, and what is told when it is released: listeners at control files hear of
+//! what happened under the lock, but never while it is held.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::MutexGuard;
+
+use fusefs::{Listeners, Pressure};
+use memcg::{Crossing, GroupId};
+
+use crate::machine::Accounting;
+
+/// Something that clients of the control files may be listening for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum News {
+    /// A group is out of memory: somebody in it is about to be killed.
+    OutOfMemory(GroupId),
+    /// A task of a group that wants to be told when it is empty has exited.
+    TaskLeft(GroupId),
+    /// Room was looked for in a group that is at its limit: so many pages were wanted and so many
+    /// found.
+    Reclaimed { group: GroupId, wanted: u64, found: u64 },
+}
+
+/// The accounting, locked. Dropping it releases the lock and then tells the news.
+pub(crate) struct Locked<'a> {
+    /// None only while this is dropped.
+    guard: Option<MutexGuard<'a, Accounting>>,
+    listeners: Option<&'a Listeners>,
+}
+
+impl<'a> Locked<'a> {
+    pub(crate) const fn new(
+        guard: MutexGuard<'a, Accounting>,
+        listeners: Option<&'a Listeners>,
+    ) -> Self {
+        Self { guard: Some(guard), listeners }
+    }
+}
+
+impl fmt::Debug for Locked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Locked").finish_non_exhaustive()
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = Accounting;
+
+    fn deref(&self) -> &Accounting {
+        self.guard.as_ref().expect("the lock is held until this is dropped")
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Accounting {
+        self.guard.as_mut().expect("the lock is held until this is dropped")
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        let Some(mut guard) = self.guard.take() else { return };
+        let crossings = guard.memcg.take_crossings();
+        let news = std::mem::take(&mut guard.news);
+        drop(guard);
+        if let Some(listeners) = self.listeners {
+            tell(listeners, &crossings, &news);
+        }
+    }
+}
+
+/// Tells in the order in which a program would see it: usage reaches a threshold before it is too
+/// much. May take the lock again, and with it tell what others have caused meanwhile.
+fn tell(listeners: &Listeners, crossings: &[Crossing], news: &[News]) {
+    listeners.crossed(crossings);
+    for &event in news {
+        match event {
+            News::OutOfMemory(group) => listeners.out_of_memory(group),
+            News::TaskLeft(group) => listeners.task_left(group),
+            News::Reclaimed { group, wanted, found } => {
+                listeners.pressure(group, Pressure::of(wanted, found));
+            }
+        }
+    }
+}
