@@ -18,6 +18,7 @@ mod options;
 mod output;
 mod program;
 mod run;
+mod shell;
 mod show;
 mod signals;
 mod size;
@@ -44,6 +45,9 @@ enum Command {
     Exec(ExecArgs),
     /// Start a machine, run one program in it, and take it down again
     Run(RunArgs),
+    /// Run a command of this host that finds the control files of a machine at /sys/fs/cgroup/memory
+    /// and /sys/fs/cgroup/hugetlb
+    Shell(ShellArgs),
     /// List the tasks of a machine
     Ps(PsArgs),
     /// Show groups and tasks of a machine, again and again
@@ -128,6 +132,15 @@ struct RunArgs {
 }
 
 #[derive(Debug, Args)]
+struct ShellArgs {
+    #[command(flatten)]
+    named: Named,
+    /// The command and its arguments [default: $SHELL]
+    #[arg(trailing_var_arg = true, value_name = "COMMAND")]
+    argv: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
 struct PsArgs {
     #[command(flatten)]
     named: Named,
@@ -170,6 +183,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Up(args) => up::run(&args),
         Command::Exec(args) => exec::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Shell(args) => shell::run(&args),
         Command::Ps(args) if args.moves => show::moves(&args.named.name),
         Command::Ps(args) => show::tasks(&args.named.name),
         Command::Top(args) => show::top(&args),

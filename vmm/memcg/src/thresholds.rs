@@ -49,8 +49,7 @@ impl Thresholds {
             true => level(calm.end)..=level(usage),
             false => level(usage.saturating_add(1))..=level(calm.start),
         };
-        let crossing =
-            |at| Crossing { group: group.id, resource, at: Pages::new(at), is_reached };
+        let crossing = |at| Crossing { group: group.id, resource, at: Pages::new(at), is_reached };
         let crossed = self.watchers.range(crossed).map(|(&(_, _, at), _)| crossing(at));
         if is_reached {
             self.crossings.extend(crossed);
@@ -193,11 +192,8 @@ mod tests {
         m.swap_out(Gfn::new(0));
         let crossings = m.take_crossings();
         let seen: Vec<_> = crossings.iter().map(|c| (c.group, c.resource, c.is_reached)).collect();
-        let expected = [
-            (a, Resource::Memory, true),
-            (a, Resource::Memsw, true),
-            (a, Resource::Memory, false),
-        ];
+        let expected =
+            [(a, Resource::Memory, true), (a, Resource::Memsw, true), (a, Resource::Memory, false)];
         assert_eq!(seen, expected);
     }
 

@@ -66,6 +66,13 @@ pub(super) enum Error {
     Compile { file: PathBuf, why: String },
     #[error("cannot write {}: {why}", path.display())]
     Unwritable { path: PathBuf, why: io::Error },
+    #[error("machine '{0}' has no control files to show: start it with --mount")]
+    NotMounted(String),
+    #[error(
+        "cannot show the control files below /sys/fs/cgroup: {why}; \
+         run as root, or in `unshare --map-root-user`"
+    )]
+    View { why: io::Error },
     #[error("cannot run {program}: {reason}")]
     NotRun { program: String, reason: String },
     #[error("{0}")]
