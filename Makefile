@@ -37,6 +37,7 @@ endif
 
 bench: build ## Measure; prints a table and writes target/bench.json
 	$(CARGO) run --release --quiet --package vmcg-tests --bin bench
+	$(CARGO) bench --package memcg --bench accounting
 
 demo: build ## The case study of 2008 at 1/8 scale (SCALE=8: full size)
 	@VMCG=$(VMCG) tests/demo.sh $(SCALE)

@@ -5,6 +5,8 @@
 
 #[path = "bench/reads.rs"]
 mod reads;
+#[path = "bench/recharge.rs"]
+mod recharge;
 #[path = "bench/reference.rs"]
 mod reference;
 #[path = "bench/start.rs"]
@@ -30,7 +32,8 @@ fn main() {
         return reference::serve(Path::new(dir));
     }
     assert!(Path::new("/dev/kvm").exists(), "/dev/kvm is missing: nothing can be measured here");
-    let rows: Vec<Row> = MEASUREMENTS.iter().map(|measure| measure()).collect();
+    let mut rows: Vec<Row> = MEASUREMENTS.iter().map(|measure| measure()).collect();
+    rows.extend(recharge::rows());
     table::print(&rows);
     table::write(&rows).expect("target/bench.json can be written");
 }

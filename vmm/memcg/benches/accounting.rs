@@ -19,7 +19,11 @@ fn main() {
 }
 
 fn machine(frames: u64, recharge: Policy) -> Memcg {
-    let (hierarchy, offline, abi) = (Hierarchy::Share, Offline::Reparent, Abi::Classic);
+    nesting(frames, recharge, Hierarchy::Share)
+}
+
+fn nesting(frames: u64, recharge: Policy, hierarchy: Hierarchy) -> Memcg {
+    let (offline, abi) = (Offline::Reparent, Abi::Classic);
     Memcg::new(Config { frames, hierarchy, recharge, offline, abi })
         .expect("configuration is valid")
 }
@@ -41,6 +45,27 @@ fn charge_and_uncharge(bencher: Bencher<'_, '_>, depth: u64) {
         next = (next + 7919) & 0xffff;
         let gfn = Gfn::new(next);
         m.try_charge(Payer::Task(tid), gfn, Kind::Anon).expect("nothing limits it");
+        black_box(m.uncharge(gfn));
+    });
+}
+
+/// The same where limits are walls: one counter is touched, however deep the group is.
+#[divan::bench(args = [1, 5, 50])]
+fn charge_and_uncharge_walled(bencher: Bencher<'_, '_>, depth: u64) {
+    let mut m = nesting(1 << 16, Policy::None, Hierarchy::Wall);
+    let mut group = m.root();
+    for level in 0..depth {
+        group = m.create(group, "g").expect("name is free");
+        let limit = Pages::new((1 << 16) - level);
+        m.set_limit(group, memcg::Resource::Memory, limit).expect("the parent can lend it");
+    }
+    let tid = Tid::new(2);
+    m.task_new(tid, tid, group).expect("id is free");
+    let mut next = 0;
+    bencher.bench_local(|| {
+        next = (next + 7919) & 0xffff;
+        let gfn = Gfn::new(next);
+        m.try_charge(Payer::Task(tid), gfn, Kind::Anon).expect("there is room for one");
         black_box(m.uncharge(gfn));
     });
 }
@@ -100,6 +125,30 @@ fn move_a_big_task(bencher: Bencher<'_, '_>, policy: &str) {
         let mut one = Move::begin(&mut m, tid, groups[0], Scope::Process).expect("task is there");
         while one.step(&mut m, &mut guest, 16_384) == Ok(Progress::More) {}
     });
+}
+
+/// Moving a task with `MOVED` pages by the policy `lazy`, without the pages.
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn move_a_big_task_lazily(bencher: Bencher<'_, '_>) {
+    let mut m = machine(MOVED, Policy::Lazy);
+    let mut groups = ["a", "b"].map(|name| m.create(m.root(), name).expect("name is free"));
+    let tid = Tid::new(2);
+    m.task_new(tid, tid, groups[0]).expect("id is free");
+    for page in 0..MOVED {
+        m.try_charge(Payer::Task(tid), Gfn::new(page), Kind::Anon).expect("nothing limits it");
+    }
+    bencher.bench_local(|| {
+        groups.reverse();
+        let mut guest = Dense { pages: MOVED };
+        let mut one = Move::begin(&mut m, tid, groups[0], Scope::Process).expect("task is there");
+        while one.step(&mut m, &mut guest, 16_384) == Ok(Progress::More) {}
+    });
+}
+
+/// The allocations shown are those of the frame table; divided by 2^24 they are bytes a frame.
+#[divan::bench(sample_count = 3, sample_size = 1)]
+fn sixteen_million_frames() -> Memcg {
+    machine(1 << 24, Policy::None)
 }
 
 /// Taking back a move of `MOVED` pages just before its end.
