@@ -1,7 +1,7 @@
 //! Mounting and unmounting.
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -224,7 +224,12 @@ fn mount_error(point: &Path, source: io::Error) -> MountError {
     match source.kind() {
         _ if !Path::new("/dev/fuse").exists() => MountError::NoDevice(point),
         io::ErrorKind::PermissionDenied => {
-            MountError::NotPermitted { point, reason: source.to_string() }
+            let device = File::options().read(true).write(true).open("/dev/fuse");
+            let reason = match device {
+                Err(closed) => format!("/dev/fuse: {closed}"),
+                Ok(_) => source.to_string(),
+            };
+            MountError::NotPermitted { point, reason }
         }
         // Without privilege fuser asks fusermount3, which is not there.
         io::ErrorKind::NotFound if !geteuid().is_root() => {
