@@ -72,6 +72,7 @@ fn dispatch(machine: &Machine, share: &mut Share, call: Call, a: [u64; ARGUMENTS
         Call::TaskExec => task_exec(machine, a),
         Call::TaskExit => task_exit(machine, a[0]),
         Call::UnknownSyscall => unknown_syscall(machine, a[0], a[1]),
+        Call::TaskGroup => task_group(machine, a[0]),
         Call::JobFetch => job_fetch(machine, share),
         Call::JobStarted => {
             machine.jobs.started(job(a[0])?, tid(a[1])?);
@@ -202,6 +203,16 @@ fn unknown_syscall(machine: &Machine, id: u64, number: u64) -> Answer {
     let name = accounting.tasks.get(tid(id)?).map_or_else(String::new, |task| task.name.clone());
     accounting.unknown_calls.count(number, &name);
     Ok(0)
+}
+
+/// Linux v6.12 kernel/cgroup/cgroup.c, proc_cgroup_show: hierarchy, controllers, path.
+fn task_group(machine: &Machine, id: u64) -> Answer {
+    let accounting = machine.lock();
+    let memcg = &accounting.memcg;
+    let group = memcg.task_group(tid(id)?).ok_or(Errno::SRCH)?;
+    let path = memcg.path(group).ok_or(Errno::SRCH)?;
+    drop(accounting);
+    put_buffer(machine, format!("1:memory:{path}\n").as_bytes())
 }
 
 /// Packs the next job as `vmcg_abi::call::job` describes it.

@@ -37,6 +37,8 @@ pub enum Call {
     TaskExit = 18,
     /// tid, system call number: a task asked for a call the kernel does not have. Answer 0.
     UnknownSyscall = 19,
+    /// tid: what /proc/PID/cgroup says of its group is left in the buffer. Answer: its length.
+    TaskGroup = 20,
 
     /// Answer: length of the job descriptor left in the buffer, -EAGAIN when there is none.
     JobFetch = 32,
@@ -71,7 +73,7 @@ pub enum Call {
 
 impl Call {
     /// Every call, for decoding and for tables.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Log,
         Self::Panic,
         Self::Idle,
@@ -83,6 +85,7 @@ impl Call {
         Self::TaskExec,
         Self::TaskExit,
         Self::UnknownSyscall,
+        Self::TaskGroup,
         Self::JobFetch,
         Self::JobStarted,
         Self::JobFailed,

@@ -147,6 +147,11 @@ pub(crate) fn unknown_syscall(tid: Tid, number: u64) {
     let _ = call(Call::UnknownSyscall, &[tid.word(), number]);
 }
 
+/// What /proc/PID/cgroup says of a task.
+pub(crate) fn task_group(tid: Tid) -> Result<Vec<u8>, Errno> {
+    call(Call::TaskGroup, &[tid.word()]).map(buffer)
+}
+
 /// Fetches a job's descriptor, if there is a job.
 pub(crate) fn job_fetch() -> Option<Vec<u8>> {
     call(Call::JobFetch, &[]).ok().map(buffer)

@@ -50,6 +50,7 @@ const MACHINE_LINKS: &[(&[u8], &[u8])] = &[(b"mounts", b"self/mounts")];
 
 /// Files of each process.
 const PROCESS: &[(&[u8], ProcessText)] = &[
+    (b"cgroup", process::cgroup),
     (b"cmdline", process::cmdline),
     (b"comm", process::comm),
     (b"maps", process::maps),

@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
 
+use crate::host;
 use crate::kernel::Kernel;
 use crate::memory::area::{Area, Backing, Role};
 use crate::number::Tid;
@@ -50,6 +51,12 @@ fn state(kernel: &Kernel, tid: Tid) -> (char, &'static str) {
         TaskState::Blocked(_) => ('S', "sleeping"),
         _ => ('R', "running"),
     }
+}
+
+/// /proc/PID/cgroup
+pub(super) fn cgroup(_: &Kernel, tid: Tid) -> Vec<u8> {
+    // A task that ends just now is in no group any more.
+    host::task_group(tid).unwrap_or_default()
 }
 
 /// /proc/PID/cmdline
