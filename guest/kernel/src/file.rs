@@ -22,6 +22,7 @@ pub(crate) mod socket;
 pub(crate) mod stream;
 pub(crate) mod table;
 pub(crate) mod terminal;
+pub(crate) mod timer;
 mod tmpfs;
 pub(crate) mod uapi;
 
@@ -54,6 +55,8 @@ pub(crate) struct Files {
     terminals: BTreeMap<u32, terminal::Terminal>,
     /// Pipes of which an end was dropped.
     dropped: pipe::Dropped,
+    /// Timers that may be armed.
+    pub(crate) timers: timer::Timers,
 }
 
 impl Files {
@@ -65,6 +68,7 @@ impl Files {
             lookahead: BTreeMap::new(),
             terminals: BTreeMap::new(),
             dropped: pipe::Dropped::default(),
+            timers: timer::Timers::default(),
         }
     }
 

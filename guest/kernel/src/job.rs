@@ -131,6 +131,7 @@ fn add_task(kernel: &mut Kernel, job: &Job) -> Result<Tid, Errno> {
         is_first_of_job: true,
         signals: ProcessSignals::default(),
         exit_signal: 0,
+        parent_death: None,
         ended: None,
         ending: None,
         change: None,

@@ -4,6 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::file::Files;
 use crate::memory::frames::Frames;
+use crate::memory::segment::Segments;
 use crate::memory::user::UserMemory;
 use crate::number::Tid;
 use crate::task::Task;
@@ -24,6 +25,8 @@ pub(crate) struct Kernel {
     pub(crate) loaded: Option<Tid>,
     pub(crate) clock: Clock,
     pub(crate) files: Files,
+    /// System V shared memory.
+    pub(crate) segments: Segments,
     /// The last id given to a task.
     pub(crate) last_tid: u32,
     /// The last id given to something that can be waited for.
@@ -44,6 +47,7 @@ impl Kernel {
             loaded: None,
             clock,
             files: Files::new(),
+            segments: Segments::default(),
             last_tid: Tid::INIT.0,
             last_wait_id: 0,
             is_ending: false,

@@ -8,6 +8,7 @@ pub(crate) mod lock;
 pub(crate) mod map;
 pub(crate) mod object;
 pub(crate) mod remap;
+pub(crate) mod segment;
 pub(crate) mod space;
 pub(crate) mod tables;
 pub(crate) mod user;

@@ -19,6 +19,7 @@ pub(crate) fn run(kernel: &mut Kernel) -> ! {
         event::take_all(kernel);
         signal::expire(kernel);
         file::wake_dropped(kernel);
+        file::timer::expire(kernel);
         kernel.wake_sleepers();
         let deadline = kernel.next_deadline();
         if let Some(tid) = kernel.next_task() {
@@ -226,7 +227,8 @@ impl Kernel {
     /// When something happens without the host's doing.
     fn next_deadline(&self) -> Option<u64> {
         let sleeper = self.sleepers.first().map(|(deadline, _)| *deadline);
-        [sleeper, signal::next_deadline(self)].into_iter().flatten().min()
+        let timer = self.files.timers.next_deadline();
+        [sleeper, timer, signal::next_deadline(self)].into_iter().flatten().min()
     }
 
     /// Loads what the trap entry leaves in the CPU: vector state and segment bases.

@@ -8,6 +8,7 @@ pub(crate) mod pipe;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod request;
+pub(crate) mod segment;
 pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod system;
@@ -37,6 +38,7 @@ pub(crate) const TABLE: &[&[Entry]] = &[
     pipe::CALLS,
     poll::CALLS,
     process::CALLS,
+    segment::CALLS,
     signal::CALLS,
     socket::CALLS,
     system::CALLS,

@@ -12,6 +12,7 @@ use super::node::Node;
 use super::pipe::{Moved, PipeEnd, Side};
 use super::socket::Socket;
 use super::stream::Stream;
+use super::timer::TimerFile;
 use super::uapi::{Stat, mode, open, poll};
 use crate::errno::Errno;
 use crate::kernel::Kernel;
@@ -83,6 +84,8 @@ pub(crate) enum Body {
     Socket(Socket),
     /// An event counter.
     Event(EventCounter),
+    /// A timer.
+    Timer(TimerFile),
     /// A set of files that are waited for together.
     Epoll(Epoll),
     /// A place in the file system that was opened with O_PATH.
@@ -140,7 +143,7 @@ impl OpenFile {
             Body::Cached(_) | Body::Memory(..) | Body::Text(..) | Body::Directory(_) => true,
             Body::Device(_) => true,
             Body::Stream(_) | Body::Pipe(_) | Body::Socket(_) => false,
-            Body::Event(_) | Body::Epoll(_) | Body::Path(_) => false,
+            Body::Event(_) | Body::Timer(_) | Body::Epoll(_) | Body::Path(_) => false,
         }
     }
 
@@ -170,6 +173,7 @@ impl OpenFile {
             Body::Pipe(end) => return read_pipe(kernel, end, into),
             Body::Socket(socket) => return socket.read(kernel, into),
             Body::Event(counter) => return counter.read(kernel, into),
+            Body::Timer(timer) => return timer.read(kernel, into),
             Body::Directory(_) => return Err(Errno::EISDIR),
             Body::Epoll(_) => return Err(Errno::EINVAL),
             Body::Path(_) => return Err(Errno::EBADF),
@@ -194,7 +198,7 @@ impl OpenFile {
             Body::Pipe(end) => return write_pipe(kernel, end, from),
             Body::Socket(socket) => return socket.write(kernel, from),
             Body::Event(counter) => return counter.write(kernel, from),
-            Body::Epoll(_) => return Err(Errno::EINVAL),
+            Body::Epoll(_) | Body::Timer(_) => return Err(Errno::EINVAL),
             Body::Cached(_) | Body::Text(..) | Body::Directory(_) | Body::Path(_) => {
                 return Err(Errno::EBADF);
             }
@@ -213,7 +217,7 @@ impl OpenFile {
             Body::Directory(directory) => directory.stat,
             Body::Pipe(end) => anonymous(end.wait_id(), mode::FIFO | 0o600),
             Body::Socket(socket) => anonymous(socket.id(), mode::SOCKET | 0o777),
-            Body::Event(_) | Body::Epoll(_) => anonymous(1, 0o600),
+            Body::Event(_) | Body::Timer(_) | Body::Epoll(_) => anonymous(1, 0o600),
         }
     }
 
@@ -224,6 +228,7 @@ impl OpenFile {
             Body::Pipe(end) => end.readiness(),
             Body::Socket(socket) => socket.readiness(),
             Body::Event(counter) => counter.readiness(),
+            Body::Timer(timer) => timer.readiness(kernel),
             Body::Epoll(epoll) => epoll.readiness(kernel),
             _ => Readiness { can_read: true, can_write: true, ..Readiness::default() },
         }
@@ -233,7 +238,8 @@ impl OpenFile {
     pub(crate) fn can_be_polled(&self) -> bool {
         match &self.body {
             Body::Stream(stream) => !stream.is_file(),
-            Body::Pipe(_) | Body::Socket(_) | Body::Event(_) | Body::Epoll(_) => true,
+            Body::Pipe(_) | Body::Socket(_) | Body::Event(_) => true,
+            Body::Timer(_) | Body::Epoll(_) => true,
             _ => false,
         }
     }
@@ -244,6 +250,7 @@ impl OpenFile {
             Body::Pipe(end) => end.changes(),
             Body::Socket(socket) => socket.changes(),
             Body::Event(counter) => counter.changes(),
+            Body::Timer(timer) => timer.changes(),
             _ => 0,
         }
     }
@@ -255,6 +262,7 @@ impl OpenFile {
             Body::Pipe(end) => keys.push(WaitKey::Object(end.wait_id())),
             Body::Socket(socket) => socket.wait_keys(keys),
             Body::Event(counter) => keys.push(WaitKey::Object(counter.wait_id())),
+            Body::Timer(timer) => keys.push(WaitKey::Object(timer.wait_id())),
             Body::Epoll(epoll) => epoll.wait_keys(keys),
             _ => {}
         }

@@ -1,5 +1,7 @@
 //! System calls: clocks and sleeping.
 
+mod timer;
+
 use super::Entry;
 use super::request::{OnSignal, Outcome, Request, Wait};
 use crate::errno::Errno;
@@ -18,6 +20,9 @@ pub(crate) const CALLS: &[Entry] = &[
     (228, "clock_gettime", clock_gettime),
     (229, "clock_getres", clock_getres),
     (230, "clock_nanosleep", clock_nanosleep),
+    (283, "timerfd_create", timer::create),
+    (286, "timerfd_settime", timer::set),
+    (287, "timerfd_gettime", timer::get),
 ];
 
 /// Clocks (Linux v6.12 include/uapi/linux/time.h).

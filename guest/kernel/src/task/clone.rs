@@ -180,6 +180,7 @@ fn copy_process(kernel: &Kernel, parent: Tid, tid: Tid, request: &CloneRequest) 
         is_first_of_job: false,
         signals: ProcessSignals::default(),
         exit_signal: low_u8(request.exit_signal),
+        parent_death: None,
         ended: None,
         ending: None,
         change: None,

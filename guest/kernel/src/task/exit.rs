@@ -1,5 +1,7 @@
 //! The end of tasks and processes, and what their parents learn of it.
 
+use alloc::vec::Vec;
+
 use crate::file::terminal;
 use crate::host;
 use crate::kernel::Kernel;
@@ -85,10 +87,16 @@ impl Kernel {
 
     /// Hands the children of an ended process to init, which reaps those that have ended.
     fn adopt_children(&mut self, id: Tid) {
+        let mut wishes = Vec::new();
         for child in self.processes.values_mut().filter(|process| process.parent == id) {
             child.parent = Tid::INIT;
+            wishes.extend(child.parent_death.map(|signal| (child.id, signal)));
         }
         self.processes.retain(|_, process| process.parent != Tid::INIT || process.ended.is_none());
+        for (child, signal) in wishes {
+            // A real-time signal is lost where a thousand of them wait already.
+            send_process(self, child, SignalInfo::task(signal, code::USER, id));
+        }
     }
 
     /// Sends the exit signal and wakes waits; a parent that does not care gets no zombie.

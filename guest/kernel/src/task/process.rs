@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::number::Tid;
-use crate::signal::ProcessSignals;
+use crate::signal::{ProcessSignals, Signal};
 
 /// How a process ended or changed, as wait4 reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +68,8 @@ pub(crate) struct Process {
     pub(crate) signals: ProcessSignals,
     /// Signal its parent gets when it ends; 0 = none.
     pub(crate) exit_signal: u8,
+    /// Signal it gets when its parent ends (PR_SET_PDEATHSIG).
+    pub(crate) parent_death: Option<Signal>,
     /// How it ended, once all its tasks have.
     pub(crate) ended: Option<WaitStatus>,
     /// How it will have ended, once a task decided so.

@@ -5,10 +5,12 @@ use vmcg_abi::layout::TASK_END;
 use crate::errno::Errno;
 use crate::exec::NAME_MAX;
 use crate::kernel::Kernel;
+use crate::signal::Signal;
 use crate::syscall::request::{Outcome, Request};
 
 pub(super) fn prctl(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     const SET_PDEATHSIG: u64 = 1;
+    const GET_PDEATHSIG: u64 = 2;
     const GET_DUMPABLE: u64 = 3;
     const SET_DUMPABLE: u64 = 4;
     const SET_NAME: u64 = 15;
@@ -32,15 +34,25 @@ pub(super) fn prctl(kernel: &mut Kernel, request: &mut Request) -> Result<Outcom
             let len = name.iter().position(|byte| *byte == 0).unwrap_or(NAME_MAX);
             kernel.task_mut(request.tid).name = name[..len].to_vec();
         }
+        SET_PDEATHSIG => {
+            let signal = Signal::from_word(argument);
+            if signal.is_none() && argument != 0 {
+                return Err(Errno::EINVAL);
+            }
+            kernel.process_of_mut(request.tid).parent_death = signal;
+        }
+        GET_PDEATHSIG => {
+            let signal = kernel.process_of(request.tid).parent_death;
+            user.write_half(argument, signal.map_or(0, |signal| signal.number().into()))?;
+        }
         GET_NAME => {
             let mut name = kernel.task(request.tid).name.clone();
             name.resize(NAME_MAX + 1, 0);
             user.write(argument, &name)?;
         }
         GET_DUMPABLE | GET_NO_NEW_PRIVS => return Ok(Outcome::Done(u64::from(option == 3))),
-        // Accepted without effect: nothing here outlives its parent by accident, dumps or gains
-        // privileges.
-        SET_PDEATHSIG | SET_DUMPABLE | SET_TIMERSLACK | SET_NO_NEW_PRIVS => {}
+        // Accepted without effect: nothing here dumps or gains privileges.
+        SET_DUMPABLE | SET_TIMERSLACK | SET_NO_NEW_PRIVS => {}
         _ => return Err(Errno::EINVAL),
     }
     Ok(Outcome::Done(0))
