@@ -292,15 +292,28 @@ fn the_readme_names_every_control_file() {
     assert_none("README.md names every control file", &missing);
 }
 
-/// Rows `(number, "name", handler)` of the guest kernel's system-call tables.
-fn system_calls() -> Vec<(u64, String)> {
+/// A row of the guest kernel's tables of system calls.
+struct SystemCall {
+    number: u64,
+    name: String,
+    /// What is missing; empty where nothing is.
+    missing: String,
+}
+
+/// Rows `(number, "name", handler), // partial: what is missing` of the guest kernel's tables.
+fn system_calls() -> Vec<SystemCall> {
     let sources = files("rs");
     let tables = sources.iter().filter(|file| file.name.starts_with("guest/kernel/src/syscall"));
     let rows = tables.flat_map(|file| file.text.lines()).filter_map(|line| {
         let (number, rest) = line.trim().strip_prefix('(')?.split_once(", \"")?;
-        Some((number.parse().ok()?, rest.split_once("\", ")?.0.to_owned()))
+        let (name, rest) = rest.split_once("\", ")?;
+        let missing = rest.split_once("// partial: ").map_or("", |(_, missing)| missing);
+        let (name, missing) = (name.to_owned(), missing.to_owned());
+        Some(SystemCall { number: number.parse().ok()?, name, missing })
     });
-    rows.collect()
+    let mut calls: Vec<SystemCall> = rows.collect();
+    calls.sort_by_key(|call| call.number);
+    calls
 }
 
 #[test]
@@ -308,9 +321,38 @@ fn system_calls_have_linuxs_numbers() {
     let header = "/usr/include/x86_64-linux-gnu/asm/unistd_64.h";
     let header = fs::read_to_string(header).expect("the C library's headers are installed");
     let calls = system_calls();
-    assert!(calls.len() >= 50, "the tables have moved: {calls:?}");
-    for (number, name) in calls {
+    assert!(calls.len() >= 50, "the tables have moved: {}", calls.len());
+    for SystemCall { number, name, .. } in calls {
         let defined = format!("#define __NR_{name} {number}");
         assert!(header.lines().any(|line| line == defined), "{name} is not {number}");
     }
+}
+
+/// The table of system calls as README.md has it.
+fn system_call_table() -> String {
+    let calls = system_calls();
+    let mut table = format!("{} system calls; others answer ENOSYS, and `vmcg stat` ", calls.len());
+    table.push_str("counts them.\n\n| number | name | state |\n|---|---|---|\n");
+    for SystemCall { number, name, missing } in calls {
+        let state = if missing.is_empty() { "full".into() } else { format!("partial: {missing}") };
+        table.push_str(&format!("| {number} | {name} | {state} |\n"));
+    }
+    table
+}
+
+#[test]
+fn the_readmes_table_of_system_calls_is_the_kernels() {
+    const START: &str =
+        "<!-- system calls: UPDATE_README=1 cargo test --test tidy writes them -->\n";
+    const END: &str = "<!-- end of system calls -->\n";
+    let path = root().join("README.md");
+    let readme = fs::read_to_string(&path).expect("README.md");
+    let (before, rest) = readme.split_once(START).expect("README.md has the mark of the table");
+    let (_, after) = rest.split_once(END).expect("README.md has the mark of the table's end");
+    let wanted = format!("{before}{START}{}{END}{after}", system_call_table());
+    if std::env::var_os("UPDATE_README").is_some() {
+        fs::write(&path, &wanted).expect("README.md can be written");
+    }
+    let is_current = readme == wanted || std::env::var_os("UPDATE_README").is_some();
+    assert!(is_current, "README.md: UPDATE_README=1 cargo test --test tidy writes the table");
 }

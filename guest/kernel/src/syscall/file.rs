@@ -30,7 +30,7 @@ pub(crate) const CALLS: &[Entry] = &[
     (5, "fstat", stat::fstat),
     (6, "lstat", stat::lstat),
     (8, "lseek", descriptor::lseek),
-    (16, "ioctl", ioctl::ioctl),
+    (16, "ioctl", ioctl::ioctl), // partial: terminals (no IXON, VTIME, TIOCSWINSZ), FIONREAD, FIONBIO, FIOCLEX, FIONCLEX
     (17, "pread64", transfer::pread64),
     (18, "pwrite64", transfer::pwrite64),
     (19, "readv", transfer::readv),
@@ -39,8 +39,8 @@ pub(crate) const CALLS: &[Entry] = &[
     (32, "dup", descriptor::dup),
     (33, "dup2", descriptor::dup2),
     (40, "sendfile", copy::sendfile),
-    (72, "fcntl", descriptor::fcntl),
-    (73, "flock", descriptor::flock),
+    (72, "fcntl", descriptor::fcntl), // partial: locks keep nobody out; no leases, seals or F_NOTIFY
+    (73, "flock", descriptor::flock), // partial: locks keep nobody out
     (74, "fsync", descriptor::fsync),
     (75, "fdatasync", descriptor::fsync),
     (76, "truncate", attribute::truncate),
@@ -58,31 +58,31 @@ pub(crate) const CALLS: &[Entry] = &[
     (89, "readlink", name::readlink),
     (90, "chmod", attribute::chmod),
     (91, "fchmod", attribute::fchmod),
-    (92, "chown", attribute::chown),
-    (93, "fchown", attribute::fchown),
-    (94, "lchown", attribute::chown),
+    (92, "chown", attribute::chown), // partial: user and group 0 only
+    (93, "fchown", attribute::fchown), // partial: user and group 0 only
+    (94, "lchown", attribute::chown), // partial: user and group 0 only
     (95, "umask", attribute::umask),
     (137, "statfs", stat::statfs),
     (138, "fstatfs", stat::fstatfs),
     (162, "sync", descriptor::sync),
     (187, "readahead", descriptor::fsync),
-    (188, "setxattr", extended::by_path),
-    (189, "lsetxattr", extended::by_link),
-    (190, "fsetxattr", extended::by_descriptor),
-    (191, "getxattr", extended::by_path),
-    (192, "lgetxattr", extended::by_link),
-    (193, "fgetxattr", extended::by_descriptor),
-    (194, "listxattr", extended::by_path),
-    (195, "llistxattr", extended::by_link),
-    (196, "flistxattr", extended::by_descriptor),
-    (197, "removexattr", extended::by_path),
-    (198, "lremovexattr", extended::by_link),
-    (199, "fremovexattr", extended::by_descriptor),
+    (188, "setxattr", extended::by_path), // partial: no file system has attributes
+    (189, "lsetxattr", extended::by_link), // partial: as setxattr
+    (190, "fsetxattr", extended::by_descriptor), // partial: as setxattr
+    (191, "getxattr", extended::by_path), // partial: as setxattr
+    (192, "lgetxattr", extended::by_link), // partial: as setxattr
+    (193, "fgetxattr", extended::by_descriptor), // partial: as setxattr
+    (194, "listxattr", extended::by_path), // partial: as setxattr
+    (195, "llistxattr", extended::by_link), // partial: as setxattr
+    (196, "flistxattr", extended::by_descriptor), // partial: as setxattr
+    (197, "removexattr", extended::by_path), // partial: as setxattr
+    (198, "lremovexattr", extended::by_link), // partial: as setxattr
+    (199, "fremovexattr", extended::by_descriptor), // partial: as setxattr
     (217, "getdents64", name::getdents64),
     (221, "fadvise64", descriptor::fsync),
     (257, "openat", name::openat),
     (258, "mkdirat", name::mkdirat),
-    (260, "fchownat", attribute::fchownat),
+    (260, "fchownat", attribute::fchownat), // partial: user and group 0 only
     (262, "newfstatat", stat::newfstatat),
     (263, "unlinkat", name::unlinkat),
     (264, "renameat", name::renameat),

@@ -16,7 +16,7 @@ use crate::task::TaskState;
 
 /// The group's rows.
 pub(crate) const CALLS: &[Entry] = &[
-    (202, "futex", futex),
+    (202, "futex", futex), // partial: no priority inheritance
     (273, "set_robust_list", set_robust_list),
     (274, "get_robust_list", get_robust_list),
 ];

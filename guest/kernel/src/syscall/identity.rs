@@ -11,26 +11,28 @@ pub(crate) const CALLS: &[Entry] = &[
     (39, "getpid", getpid),
     (102, "getuid", zero),
     (104, "getgid", zero),
-    (105, "setuid", set_one),
-    (106, "setgid", set_one),
+    (105, "setuid", set_one), // partial: user 0 only
+    (106, "setgid", set_one), // partial: group 0 only
     (107, "geteuid", zero),
     (108, "getegid", zero),
     (109, "setpgid", setpgid),
     (110, "getppid", getppid),
     (111, "getpgrp", getpgrp),
     (112, "setsid", setsid),
-    (113, "setreuid", set_two),
-    (114, "setregid", set_two),
+    (113, "setreuid", set_two), // partial: user 0 only
+    (114, "setregid", set_two), // partial: group 0 only
     (115, "getgroups", zero),
-    (116, "setgroups", setgroups),
-    (117, "setresuid", set_three),
+    (116, "setgroups", setgroups), // partial: no groups
+    (117, "setresuid", set_three), // partial: user 0 only
     (118, "getresuid", getres),
-    (119, "setresgid", set_three),
+    (119, "setresgid", set_three), // partial: group 0 only
     (120, "getresgid", getres),
     (121, "getpgid", getpgid),
     (122, "setfsuid", zero),
     (123, "setfsgid", zero),
     (124, "getsid", getsid),
+    (125, "capget", capget),
+    (126, "capset", capset), // partial: accepted without effect
     (186, "gettid", gettid),
 ];
 
@@ -70,6 +72,43 @@ fn set_two(_kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno
 
 fn set_three(_kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     set(request, 3)
+}
+
+/// Checks the version in a `struct __user_cap_header_struct`, and says which one there is.
+fn check_version(kernel: &Kernel, request: &Request) -> Result<(), Errno> {
+    /// _LINUX_CAPABILITY_VERSION_3
+    const VERSION: u32 = 0x2008_0522;
+    let user = kernel.user(request.tid);
+    if user.read_half(request.args[0])? == VERSION {
+        return Ok(());
+    }
+    user.write_half(request.args[0], VERSION)?;
+    Err(Errno::EINVAL)
+}
+
+/// capget(header, data): user 0 may do everything, and has nothing to pass on.
+fn capget(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    /// Effective, permitted and inheritable of the lower 32 capabilities, then of the 9 above.
+    const DATA: [u32; 6] = [u32::MAX, u32::MAX, 0, 0x1ff, 0x1ff, 0];
+    let [header_gva, data_gva, ..] = request.args;
+    match check_version(kernel, request) {
+        Err(Errno::EINVAL) if data_gva == 0 => return Ok(Outcome::Done(0)),
+        checked => checked?,
+    }
+    let user = kernel.user(request.tid);
+    named(kernel, request, user.read_half(header_gva.wrapping_add(4))?.into())?;
+    if data_gva != 0 {
+        for (slot, word) in (0_u64..).zip(DATA) {
+            user.write_half(data_gva.wrapping_add(slot * 4), word)?;
+        }
+    }
+    Ok(Outcome::Done(0))
+}
+
+/// capset(header, data)
+fn capset(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    check_version(kernel, request)?;
+    Ok(Outcome::Done(0))
 }
 
 fn setgroups(_kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {

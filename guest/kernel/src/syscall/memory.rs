@@ -16,14 +16,14 @@ use crate::number::page_ceil;
 
 /// The group's rows.
 pub(crate) const CALLS: &[Entry] = &[
-    (9, "mmap", map::mmap),
+    (9, "mmap", map::mmap), // partial: no MAP_HUGETLB
     (10, "mprotect", mprotect),
     (11, "munmap", munmap),
     (12, "brk", brk),
-    (25, "mremap", mremap),
+    (25, "mremap", mremap), // partial: no MREMAP_DONTUNMAP
     (26, "msync", advice::msync),
     (27, "mincore", advice::mincore),
-    (28, "madvise", advice::madvise),
+    (28, "madvise", advice::madvise), // partial: MADV_FREE gives back at once
     (149, "mlock", advice::mlock),
     (150, "munlock", advice::munlock),
     (151, "mlockall", advice::mlockall),

@@ -22,18 +22,18 @@ use crate::task::process::WaitStatus;
 /// The group's rows.
 pub(crate) const CALLS: &[Entry] = &[
     (24, "sched_yield", sched_yield),
-    (56, "clone", clone),
+    (56, "clone", clone), // partial: no namespaces, CLONE_PIDFD or CLONE_IO
     (57, "fork", fork),
     (58, "vfork", vfork),
     (59, "execve", execve),
     (60, "exit", exit),
     (61, "wait4", wait::wait4),
-    (157, "prctl", prctl::prctl),
+    (157, "prctl", prctl::prctl), // partial: names, PDEATHSIG, DUMPABLE, NO_NEW_PRIVS, TIMERSLACK
     (158, "arch_prctl", prctl::arch_prctl),
     (218, "set_tid_address", set_tid_address),
     (231, "exit_group", exit_group),
     (247, "waitid", wait::waitid),
-    (435, "clone3", clone3),
+    (435, "clone3", clone3), // partial: as clone
 ];
 
 /// SIGCHLD, the exit signal of fork.

@@ -22,8 +22,12 @@ use crate::number::{low_u32, page_ceil};
 use crate::time::SECOND_NS;
 
 /// The group's rows.
-pub(crate) const CALLS: &[Entry] =
-    &[(29, "shmget", shmget), (30, "shmat", shmat), (31, "shmctl", shmctl), (67, "shmdt", shmdt)];
+pub(crate) const CALLS: &[Entry] = &[
+    (29, "shmget", shmget), // partial: no SHM_HUGETLB
+    (30, "shmat", shmat),
+    (31, "shmctl", shmctl), // partial: no IPC_INFO, SHM_INFO, SHM_STAT
+    (67, "shmdt", shmdt),
+];
 
 /// Permission bits of a mode.
 const PERMISSIONS: u32 = 0o777;

@@ -17,13 +17,13 @@ use crate::number::{index, low_u32};
 
 /// The group's rows of the table.
 pub(crate) const CALLS: &[Entry] = &[
-    (41, "socket", socket),
-    (44, "sendto", sendto),
-    (45, "recvfrom", recvfrom),
+    (41, "socket", socket),     // partial: no sockets with addresses
+    (44, "sendto", sendto),     // partial: MSG_DONTWAIT, MSG_NOSIGNAL
+    (45, "recvfrom", recvfrom), // partial: MSG_PEEK, MSG_DONTWAIT
     (48, "shutdown", shutdown),
-    (53, "socketpair", socketpair),
-    (54, "setsockopt", setsockopt),
-    (55, "getsockopt", getsockopt),
+    (53, "socketpair", socketpair), // partial: AF_UNIX streams only
+    (54, "setsockopt", setsockopt), // partial: see getsockopt
+    (55, "getsockopt", getsockopt), // partial: SO_TYPE, SO_ERROR, SO_DOMAIN
 ];
 
 /// The one address family (AF_UNIX) and the one type (SOCK_STREAM) there is.

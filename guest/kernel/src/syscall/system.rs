@@ -21,16 +21,16 @@ pub(crate) const CALLS: &[Entry] = &[
     (98, "getrusage", getrusage),
     (99, "sysinfo", sysinfo),
     (140, "getpriority", getpriority),
-    (141, "setpriority", accept),
-    (142, "sched_setparam", accept),
+    (141, "setpriority", accept),    // partial: one class, one priority
+    (142, "sched_setparam", accept), // partial: as setpriority
     (143, "sched_getparam", sched_getparam),
-    (144, "sched_setscheduler", accept),
+    (144, "sched_setscheduler", accept), // partial: as setpriority
     (145, "sched_getscheduler", accept),
     (146, "sched_get_priority_max", accept),
     (147, "sched_get_priority_min", accept),
     (148, "sched_rr_get_interval", sched_rr_get_interval),
     (160, "setrlimit", setrlimit),
-    (203, "sched_setaffinity", accept),
+    (203, "sched_setaffinity", accept), // partial: one processor
     (204, "sched_getaffinity", sched_getaffinity),
     (302, "prlimit64", prlimit64),
     (309, "getcpu", getcpu),

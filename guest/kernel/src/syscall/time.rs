@@ -13,15 +13,15 @@ use crate::time::SECOND_NS;
 
 /// The group's rows.
 pub(crate) const CALLS: &[Entry] = &[
-    (35, "nanosleep", nanosleep),
+    (35, "nanosleep", nanosleep), // partial: starts over after a stop
     (96, "gettimeofday", gettimeofday),
     (100, "times", times),
     (201, "time", time),
-    (228, "clock_gettime", clock_gettime),
+    (228, "clock_gettime", clock_gettime), // partial: a thread's processor time is its process's
     (229, "clock_getres", clock_getres),
-    (230, "clock_nanosleep", clock_nanosleep),
+    (230, "clock_nanosleep", clock_nanosleep), // partial: as nanosleep; no processor-time clocks
     (283, "timerfd_create", timer::create),
-    (286, "timerfd_settime", timer::set),
+    (286, "timerfd_settime", timer::set), // partial: TFD_TIMER_CANCEL_ON_SET never cancels
     (287, "timerfd_gettime", timer::get),
 ];
 
