@@ -23,12 +23,28 @@ fn main() {
         .arg(sources.join("broken-kernel.s"))
         .arg("-o")
         .arg(out.join("broken-kernel")));
+    let conformance = Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance");
+    compile_conformance(&conformance, &out.join("conformance"));
+    tell("cargo::rerun-if-changed=conformance");
     tell("cargo::rerun-if-changed=../guest/programs");
     tell("cargo::rerun-if-env-changed=NO_KVM");
     tell("cargo::rustc-check-cfg=cfg(no_kvm)");
     tell(&format!("cargo::rustc-env=PROGRAMS={}", out.display()));
     if env::var_os("NO_KVM").is_some_and(|value| value == "1") {
         tell("cargo::rustc-cfg=no_kvm");
+    }
+}
+
+/// Every conformance program twice: `NAME` is linked dynamically, `NAME-static` is not.
+fn compile_conformance(sources: &Path, out: &Path) {
+    fs::create_dir_all(out).expect("a folder in OUT_DIR");
+    for entry in fs::read_dir(sources).expect("tests/conformance is a directory") {
+        let source = entry.expect("tests/conformance is readable").path();
+        let stem = source.file_stem().expect("a source file has a name").to_owned();
+        run(&mut compile_c(&source, &out.join(&stem)));
+        let mut fixed = stem;
+        fixed.push("-static");
+        run(compile_c(&source, &out.join(fixed)).arg("-static"));
     }
 }
 

@@ -12,6 +12,8 @@ mod bad_input;
 mod charging;
 #[path = "e2e/cli.rs"]
 mod cli;
+#[path = "e2e/conformance.rs"]
+mod conformance;
 #[path = "e2e/limits.rs"]
 mod limits;
 #[path = "e2e/moving.rs"]

@@ -25,6 +25,19 @@ pub fn run_natively(name: &str, args: &[&str], stdin: &str) -> Finished {
     Running::start(command).finish_with(stdin)
 }
 
+/// Paths of the programs compiled from `tests/conformance`, in order.
+///
+/// # Panics
+/// When they cannot be listed.
+#[must_use]
+pub fn conformance_programs() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(Path::new(env!("PROGRAMS")).join("conformance"));
+    let entries = entries.expect("the programs have been compiled");
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    paths
+}
+
 /// Path of the `vmcg` binary: `$VMCG`, or the one of this build, which is brought up to date first.
 ///
 /// # Panics

@@ -26,6 +26,10 @@ can_link_statically() {
 
 can_link_statically || install_package "gcc libc6-dev" "the guest programs are C, linked statically"
 
+[ -x /usr/bin/script ] && [ -x /usr/bin/dash ] || install_package "bsdutils dash" "tests type at a shell on a pseudo-terminal"
+
+command -v stress-ng >/dev/null || install_package stress-ng "a test runs it in the guest, to see that nothing is left charged"
+
 if [ "$(id -u)" != 0 ] && ! command -v fusermount3 >/dev/null; then
     install_package fuse3 "only fusermount3 lets a user other than root mount the control files"
 fi

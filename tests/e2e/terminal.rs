@@ -12,7 +12,7 @@ struct Session {
 }
 
 impl Session {
-    /// Starts the host's `sh` in the guest; the terminal's settings are told before and after.
+    /// Starts `dash` in the guest; the terminal's settings are told before and after.
     fn start(machine: &Machine) -> Self {
         let exec = machine.command("exec");
         let mut words = vec![exec.get_program()];
@@ -20,12 +20,12 @@ impl Session {
         let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
         let told = |name: &str| format!("echo {name} $(stty -g)");
         let line = format!(
-            "stty rows 33 cols 77; {}; {} -t -- /bin/sh; echo status $?; {}",
+            "stty rows 33 cols 77; {}; {} -t -- dash; echo status $?; {}",
             told("before"),
             words.join(" "),
             told("after"),
         );
-        let mut command = Command::new("script");
+        let mut command = Command::new("/usr/bin/script");
         command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
         for (name, value) in exec.get_envs() {
             command.env(name, value.unwrap_or_default());

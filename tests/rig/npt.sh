@@ -24,7 +24,8 @@ vmcg=$(cd "$target/release" && pwd)/vmcg
 built=$(cargo test --no-run --quiet --package vmcg-tests --test e2e --message-format=json)
 tests=$(sed -n 's/.*"name":"e2e".*"executable":"\([^"]*\)".*/\1/p' <<<"$built")
 programs=$(sed -n 's/.*"PROGRAMS","\([^"]*\)".*/\1/p' <<<"$built" | tail -n 1)
-"$here/stage.sh" "$stage" "$vmcg" "$tests" "$programs"/*
+mapfile -t compiled < <(find "$programs" -type f)
+"$here/stage.sh" "$stage" "$vmcg" "$tests" "${compiled[@]}" /usr/bin/{script,dash,stress-ng}
 # Debugging information is most of their size, and all of it would be copied into the rig's memory.
 strip -g "$stage$vmcg" "$stage$tests"
 
