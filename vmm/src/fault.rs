@@ -33,23 +33,26 @@ pub(crate) fn serve(machine: &Machine, stop: &impl AsFd) {
         if !ready[1].revents().is_empty() {
             return;
         }
+        // A kick can end KVM_RUN in the middle of a fault. From the reading of a fault to its answer
+        // the vCPU must not go on, or another task would be current when it is charged: it takes
+        // this lock before it enters the guest again. A fault not read by then is withdrawn.
+        let mut accounting = machine.lock();
         match machine.uffd.read_faults(&mut addresses) {
             Ok(()) => {}
             Err(why) if why.kind() == ErrorKind::WouldBlock => continue,
             Err(why) => return log::error!("cannot read guest faults: {why}"),
         }
         for address in addresses.drain(..) {
-            answer(machine, address);
+            answer(machine, &mut accounting, address);
         }
     }
 }
 
 /// Charges and installs the page at host address `address`.
-fn answer(machine: &Machine, address: u64) {
+fn answer(machine: &Machine, accounting: &mut Accounting, address: u64) {
     let gfn = Gfn::new((address - machine.memory.host_base()) / PAGE_SIZE);
-    let mut accounting = machine.lock();
     if machine.is_accounting && !machine.memory.is_backed(gfn) {
-        charge(machine, &mut accounting, gfn);
+        charge(machine, accounting, gfn);
     }
     machine.memory.set_backed(gfn);
     match machine.uffd.zero(address & !(PAGE_SIZE - 1)) {
@@ -60,7 +63,6 @@ fn answer(machine: &Machine, address: u64) {
             log::error!("cannot install a page for guest frame {:#x}: {why}", gfn.get());
         }
     }
-    drop(accounting);
     Stats::count(&machine.stats.faults, 1);
 }
 

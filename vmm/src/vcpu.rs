@@ -134,6 +134,8 @@ pub(crate) fn run(
             Ok(VcpuExit::Intr) => continue,
             Err(why) if matches!(why.errno(), libc::EINTR | libc::EAGAIN) => {
                 machine.stats.exit(Exit::Kick);
+                // The fault this interrupted may be under way: see fault::serve.
+                drop(machine.lock());
                 continue;
             }
             Ok(VcpuExit::IoOut(port, data)) if port == u16::from(BUG_PORT) => {

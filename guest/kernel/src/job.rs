@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use vmcg_abi::call::job;
+use vmcg_abi::page::shared;
 
 use crate::errno::Errno;
 use crate::exec::{self, Program};
@@ -80,6 +81,8 @@ fn start(kernel: &mut Kernel, job: Job) -> Result<(), (Errno, String)> {
         return Err((Errno::ENOMEM, String::from("the guest kernel is out of memory")));
     }
     let tid = add_task(kernel, &job).map_err(fail("the guest has no room for a task"))?;
+    // What loading touches is the new task's.
+    host::set_shared_word(shared::CURRENT_TID, tid.word());
     let program = Program { object, path: job.path };
     let strings = exec::Strings { arguments: job.arguments, environment: job.environment };
     if let Err(errno) = exec::replace(kernel, tid, program, strings) {

@@ -1,7 +1,7 @@
 //! Signals: what is pending, what is blocked, how they reach a program.
 //!
 //! A signal is sent ([`send`]), waits in the pending set of a task or of its process, and is
-//! delivered ([`deliver`]) just before a task that does not block it resumes: by its default
+//! delivered ([`fn@deliver`]) just before a task that does not block it resumes: by its default
 //! action, or by a call of the program's handler with a frame as Linux lays it out ([`frame`]).
 
 pub(crate) mod action;
