@@ -67,6 +67,20 @@ fn a_fork_bomb_hurts_itself_only_and_can_be_killed() {
 
 #[test]
 #[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn random_system_calls_bring_nothing_down() {
+    let machine = Machine::up();
+    let group = machine.group("A");
+    for seed in ["1", "2", "3"] {
+        let calls = machine.run(&group, "randomcalls", &[seed, "40"]);
+        assert_eq!(calls.status, 0, "seed {seed}: {}", calls.stderr);
+        assert!(calls.stdout.ends_with("40 children\n"), "seed {seed}: {}", calls.stdout);
+        machine.check();
+    }
+    machine.finish();
+}
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
 fn nothing_is_left_charged_after_stress() {
     let machine = Machine::up();
     let group = machine.group("A");
