@@ -18,6 +18,9 @@ use super::error::Error;
 /// Variables of this process that a program inherits; `--env` adds others.
 const INHERITED: [&str; 7] = ["HOME", "LANG", "LOGNAME", "PATH", "TERM", "TZ", "USER"];
 
+/// Where programs are looked for by a program whose client has no PATH, as login(1) sets it.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// Why a program cannot be run.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot run {}: {reason}", path.display())]
@@ -76,7 +79,7 @@ fn find(name: &OsStr) -> Result<PathBuf, BadProgram> {
         return std::path::absolute(&path)
             .map_err(|why| BadProgram { path, reason: Reason::System(why) });
     }
-    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::var_os("PATH").unwrap_or_else(|| PATH.into());
     std::env::split_paths(&path)
         .map(|directory| directory.join(name))
         .find(|path| path.is_file() && is_executable(path))
@@ -171,6 +174,9 @@ fn environment(wanted: &[OsString]) -> Result<Vec<Vec<u8>>, Error> {
                 || name.as_bytes().starts_with(b"LC_")
         })
         .collect();
+    if !variables.iter().any(|(name, _)| name == "PATH") {
+        variables.push(("PATH".into(), PATH.into()));
+    }
     for entry in wanted {
         let bytes = entry.as_bytes();
         let (name, value) = match bytes.iter().position(|&byte| byte == b'=') {
