@@ -3,6 +3,8 @@
 
 #![forbid(unsafe_code)]
 
+#[path = "bench/flat.rs"]
+mod flat;
 #[path = "bench/reads.rs"]
 mod reads;
 #[path = "bench/recharge.rs"]
@@ -13,16 +15,30 @@ mod reference;
 mod start;
 #[path = "bench/table.rs"]
 mod table;
+#[path = "bench/threshold.rs"]
+mod threshold;
 #[path = "bench/touch.rs"]
 mod touch;
+#[path = "bench/trees.rs"]
+mod trees;
 
 use std::path::Path;
 
 use table::Row;
 
-/// What is measured, in the order of the table.
-const MEASUREMENTS: [fn() -> Row; 5] =
-    [touch::first_touch, touch::recharge, reads::usage_read, start::run_wall, start::memory];
+/// A name, and what it measures.
+type Measurement = (&'static str, fn() -> Vec<Row>);
+
+/// What is measured, in the order of the table. Names given as arguments choose.
+const MEASUREMENTS: [Measurement; 7] = [
+    ("touch", || vec![touch::first_touch(), touch::recharge()]),
+    ("recharge", recharge::rows),
+    ("reads", reads::rows),
+    ("flat", flat::rows),
+    ("trees", trees::rows),
+    ("threshold", || vec![threshold::latency()]),
+    ("start", || vec![start::run_wall(), start::memory()]),
+];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -32,8 +48,9 @@ fn main() {
         return reference::serve(Path::new(dir));
     }
     assert!(Path::new("/dev/kvm").exists(), "/dev/kvm is missing: nothing can be measured here");
-    let mut rows: Vec<Row> = MEASUREMENTS.iter().map(|measure| measure()).collect();
-    rows.extend(recharge::rows());
+    let is_chosen = |name: &str| arguments.is_empty() || arguments.iter().any(|one| one == name);
+    let chosen = MEASUREMENTS.into_iter().filter(|(name, _)| is_chosen(name));
+    let rows: Vec<Row> = chosen.flat_map(|(_, measure)| measure()).collect();
     table::print(&rows);
     table::write(&rows).expect("target/bench.json can be written");
 }

@@ -13,28 +13,36 @@ use crate::table::Row;
 const READS_PER_ROUND: u32 = 2000;
 const ROUNDS: usize = 15;
 
-/// Open, read and close of `memory.usage_in_bytes` over the same of the reference.
-pub(crate) fn usage_read() -> Row {
+/// Open, read and close of a file over the same of the reference, which is as long.
+pub(crate) fn rows() -> Vec<Row> {
+    vec![
+        read(
+            "read of memory.usage_in_bytes / read of an empty fuser file system",
+            "memory.usage_in_bytes",
+            1.25,
+        ),
+        read("read of memory.limit_in_bytes / the same", "memory.limit_in_bytes", 1.15),
+        read("read of memory.stat / the same", "memory.stat", 1.15),
+    ]
+}
+
+fn read(name: &'static str, file: &str, goal: f64) -> Row {
     let machine = Machine::up();
     let group = machine.group("A");
     let mut hog = machine.start(&group, "hog", &["16M"]);
     assert!(hog.line().is_some());
-    let ours = group.dir().join("memory.usage_in_bytes");
-    let reference = Reference::mount(&group.read("memory.usage_in_bytes"));
+    let ours = group.dir().join(file);
+    let reference = Reference::mount(&group.read(file));
     let theirs = reference.file();
     read_many(&ours);
     read_many(&theirs);
     let samples = (0..ROUNDS).map(|_| read_many(&ours) / read_many(&theirs)).collect();
-    Row {
-        name: "read of memory.usage_in_bytes / read of an empty fuser file system",
-        unit: "",
-        goal: 1.25,
-        samples,
-    }
+    Row { name, unit: "", goal, samples }
 }
 
-fn read_many(path: &Path) -> f64 {
-    let mut text = [0; 64];
+/// Seconds that many reads of a file take.
+pub(crate) fn read_many(path: &Path) -> f64 {
+    let mut text = [0; 4096];
     let start = Instant::now();
     for _ in 0..READS_PER_ROUND {
         let mut file = File::open(path).expect("the file is there");
