@@ -55,9 +55,11 @@ impl Memcg {
         if !frame.is_charged() {
             return false;
         }
-        let group = self.count_out(frame);
+        let group = self.count(frame, |gauges, events| {
+            gauges.sub(frame);
+            events.pgpgout += 1;
+        });
         self.uncharge_chain(Chain::whole(group), charged_to(frame), 1);
-        self.groups.at_mut(group).events.pgpgout += 1;
         self.frames.set(gfn, Frame::FREE);
         self.put_slot(frame.owner());
         true
@@ -78,7 +80,7 @@ impl Memcg {
         }
         let group = self.replace(gfn, frame, frame.with(Flag::Swapped));
         self.uncharge_chain(Chain::whole(group), &[Resource::Memory], 1);
-        self.groups.at_mut(group).events.pgpgout += 1;
+        self.book(group, |_, events| events.pgpgout += 1);
         true
     }
 
@@ -188,14 +190,16 @@ impl Memcg {
         let frame = Frame::new(kind, slot);
         let frame = if accounted { frame.with(Flag::Kmem) } else { frame };
         self.owners.get(slot, 1);
-        let group = self.count_in(frame);
-        self.groups.at_mut(group).events.pgpgin += 1;
+        self.count(frame, |gauges, events| {
+            gauges.add(frame);
+            events.pgpgin += 1;
+        });
         self.frames.set(gfn, frame);
     }
 
     fn enter_swapped(&mut self, gfn: Gfn, frame: Frame) {
         let group = self.replace(gfn, frame, frame.without(Flag::Swapped));
-        self.groups.at_mut(group).events.pgpgin += 1;
+        self.book(group, |_, events| events.pgpgin += 1);
     }
 
     fn swapped(&mut self, gfn: Gfn) -> Result<(Frame, u32), ChargeError> {
@@ -216,7 +220,9 @@ impl Memcg {
 
     fn charge_over(&mut self, group: u32, chain: Chain, what: &[Resource], pages: u64) {
         let over = self.charge_chain(chain, what, pages);
-        self.groups.at_mut(group).events.overshoot += over;
+        if over > 0 {
+            self.book(group, |_, events| events.overshoot += over);
+        }
     }
 }
 

@@ -31,6 +31,7 @@ impl fmt::Display for Violation {
 #[derive(Clone, Copy, Debug, Default)]
 struct Expected {
     gauges: Gauges,
+    sums: Gauges,
     memory: u64,
     memsw: u64,
     kmem: u64,
@@ -74,6 +75,7 @@ impl Memcg {
             let own = all[place(group.id.index())].gauges;
             for index in self.chain(Chain::whole(group.id.index())) {
                 let sums = &mut all[place(index)];
+                sums.sums.merge(&own);
                 sums.memory += own.memory();
                 sums.memsw += own.memsw();
                 sums.kmem += own.kmem();
@@ -110,6 +112,11 @@ impl Memcg {
         if expected.gauges != group.gauges {
             let (counted, booked) = (expected.gauges.frames(), group.gauges.frames());
             let rule = "gauges are what the frames say";
+            found.push(Violation { subject: subject(), rule, counted, booked });
+        }
+        if expected.sums != group.sums.gauges {
+            let (counted, booked) = (expected.sums.frames(), group.sums.gauges.frames());
+            let rule = "sums are the gauges of all who charge to the group";
             found.push(Violation { subject: subject(), rule, counted, booked });
         }
         // An overshoot is counted where the payer is, and felt by its ancestors as well.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::owners::SlotId;
 use crate::settings::Settings;
-use crate::stat::{Events, Gauges};
+use crate::stat::{Events, Gauges, Sums};
 use crate::{Counter, Error, Resource, Tid};
 
 /// Names a group for as long as it exists; a later group never has the same name.
@@ -58,6 +58,7 @@ pub(crate) struct Group {
     pub(crate) security: u64,
     pub(crate) gauges: Gauges,
     pub(crate) events: Events,
+    pub(crate) sums: Sums,
     pub(crate) settings: Settings,
 }
 

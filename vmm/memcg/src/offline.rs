@@ -51,8 +51,14 @@ impl Memcg {
         if feeds.is_none() {
             for (resource, pages) in Resource::ALL.into_iter().zip(own) {
                 let over = self.charge_chain(Chain::whole(heir), &[resource], pages);
-                self.groups.at_mut(heir).events.overshoot += over;
+                self.book(heir, |_, events| events.overshoot += over);
             }
+        }
+        if feeds.is_none() {
+            self.book_sums(heir, |sum, happened| {
+                sum.merge(&gauges);
+                *happened += events;
+            });
         }
         let heir = self.groups.at_mut(heir);
         heir.gauges.merge(&gauges);

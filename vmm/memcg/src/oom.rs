@@ -28,7 +28,7 @@ impl Memcg {
     /// [`Error::Dead`] when the group was removed.
     pub fn note_oom_kill(&mut self, group: GroupId) -> Result<(), Error> {
         let index = self.groups.index(group)?;
-        self.groups.at_mut(index).events.oom_kill += 1;
+        self.book(index, |_, events| events.oom_kill += 1);
         Ok(())
     }
 

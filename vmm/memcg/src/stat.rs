@@ -4,6 +4,7 @@ use std::ops::AddAssign;
 
 use crate::frames::{Flag, Frame};
 use crate::recharge::Reach;
+use crate::walk::Chain;
 use crate::{Error, GroupId, Kind, Memcg, Pages, Resource};
 
 /// What a group (or a move in progress) owns now, in pages.
@@ -133,6 +134,14 @@ impl AddAssign for Events {
     }
 }
 
+/// What a group and those that charge to it own, and what has happened there: removed groups
+/// included, in what they still own and in what happened.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sums {
+    pub(crate) gauges: Gauges,
+    pub(crate) events: Events,
+}
+
 /// Statistics of one group, or of a group and its descendants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Amounts {
@@ -186,8 +195,9 @@ pub enum Fault {
 }
 
 impl Memcg {
-    /// Returns the statistics of `group`. The cost grows with the number of its descendants, not
-    /// with the number of groups.
+    /// Returns the statistics of `group`. The cost grows with its depth and with the number of groups
+    /// that pages wait to leave, not with the number of groups: hosts with many of them have read
+    /// Linux's file in seconds.
     ///
     /// # Errors
     /// [`Error::Dead`] when the group was removed.
@@ -208,44 +218,60 @@ impl Memcg {
     /// Counts a page fault of `task` in its group; nothing happens when there is no such task.
     pub fn note_fault(&mut self, task: crate::Tid, fault: Fault) {
         let Some(group) = self.tasks.get(task).map(|task| task.group) else { return };
-        let events = &mut self.groups.at_mut(group).events;
-        events.pgfault += 1;
-        events.pgmajfault += u64::from(fault == Fault::Major);
+        self.book(group, |_, events| {
+            events.pgfault += 1;
+            events.pgmajfault += u64::from(fault == Fault::Major);
+        });
+    }
+
+    /// Changes the books of a group: its own, and the sums of everyone it charges to.
+    #[inline]
+    pub(crate) fn book(&mut self, index: u32, change: impl Fn(&mut Gauges, &mut Events)) {
+        let own = self.groups.at_mut(index);
+        change(&mut own.gauges, &mut own.events);
+        self.book_sums(index, change);
+    }
+
+    /// Changes the sums of a group and of everyone it charges to.
+    #[inline]
+    pub(crate) fn book_sums(&mut self, index: u32, change: impl Fn(&mut Gauges, &mut Events)) {
+        let mut next = Some(index);
+        while let Some(index) = next {
+            let group = self.groups.at_mut(index);
+            change(&mut group.sums.gauges, &mut group.sums.events);
+            next = group.feeds;
+        }
     }
 
     /// Counts a frame into its owner's gauges; returns the owner's index.
     pub(crate) fn count_in(&mut self, frame: Frame) -> u32 {
-        self.count(frame, Gauges::add)
+        self.count(frame, |gauges, _| gauges.add(frame))
     }
 
     /// Counts a frame out of its owner's gauges; returns the owner's index.
     pub(crate) fn count_out(&mut self, frame: Frame) -> u32 {
-        self.count(frame, Gauges::sub)
+        self.count(frame, |gauges, _| gauges.sub(frame))
     }
 
-    fn count(&mut self, frame: Frame, change: fn(&mut Gauges, Frame)) -> u32 {
+    /// Changes the books of a frame's owner; returns the owner's index.
+    #[inline]
+    pub(crate) fn count(&mut self, frame: Frame, change: impl Fn(&mut Gauges, &mut Events)) -> u32 {
         let (_, holder) = self.owners.resolve_mut(frame.owner());
         if let crate::owners::Holder::Transit { transit, .. } = holder {
-            change(self.transits.gauges_mut(transit), frame);
+            // What happens is the group's alone.
+            change(self.transits.gauges_mut(transit), &mut Events::default());
         }
-        change(&mut self.groups.at_mut(holder.group()).gauges, frame);
+        self.book(holder.group(), change);
         holder.group()
     }
 
     fn total(&self, index: u32) -> Amounts {
-        let mut gauges = Gauges::default();
-        let mut events = Events::default();
-        let mut pending = 0;
-        let mut rest = vec![index];
-        while let Some(index) = rest.pop() {
-            let group = self.groups.at(index);
-            gauges.merge(&group.gauges);
-            events += group.events;
-            pending += self.pending(index);
-            let feeds = |child: &u32| self.groups.at(*child).feeds == Some(index);
-            rest.extend(group.children.values().copied().filter(feeds));
-        }
-        Self::amounts(&gauges, events, pending)
+        let is_below = |source: u32| self.chain(Chain::whole(source)).any(|above| above == index);
+        let sources = self.debts.sources().filter_map(|source| self.groups.index(source).ok());
+        let pending =
+            sources.filter(|source| is_below(*source)).map(|source| self.pending(source)).sum();
+        let sums = &self.groups.at(index).sums;
+        Self::amounts(&sums.gauges, sums.events, pending)
     }
 
     /// Pages that wait to leave a group, at most.
@@ -279,7 +305,7 @@ impl Memcg {
     }
 
     fn lowest_limit(&self, index: u32, resource: Resource) -> Pages {
-        self.chain(crate::walk::Chain::whole(index))
+        self.chain(Chain::whole(index))
             .map(|index| self.groups.at(index).counter(resource).limit())
             .min()
             .unwrap_or(Pages::UNLIMITED)
@@ -289,7 +315,25 @@ impl Memcg {
 #[cfg(test)]
 mod tests {
     use super::Fault;
-    use crate::{Gfn, Kind, Mapped, Pages, Payer, Resource, Tid, fixture};
+    use crate::{Config, Gfn, Kind, Mapped, Memcg, Offline, Pages, Payer, Resource, Tid, fixture};
+
+    #[test]
+    fn totals_include_what_removed_groups_still_own_and_what_happened_in_them() {
+        for offline in [Offline::Reparent, Offline::Zombie] {
+            let mut m = Memcg::new(Config { offline, ..fixture::config(8) }).unwrap();
+            let a = m.create(m.root(), "a").unwrap();
+            let b = m.create(a, "b").unwrap();
+            m.try_charge(Payer::Group(b), Gfn::new(0), Kind::Anon).unwrap();
+            m.remove(b).unwrap();
+            let total = m.stat(a).unwrap().total;
+            assert_eq!((total.rss, total.events.pgpgin), (Pages::ONE, 1));
+            m.uncharge(Gfn::new(0));
+            m.remove(a).unwrap();
+            let total = m.stat(m.root()).unwrap().total;
+            assert_eq!((total.rss, total.events.pgpgout), (Pages::ZERO, 1));
+            assert_eq!(m.check(), []);
+        }
+    }
 
     #[test]
     fn totals_include_those_below_and_local_values_do_not() {

@@ -252,8 +252,8 @@ impl Memcg {
         let moved = held - std::mem::take(&mut transit.joined);
         let (from, to, source) = (transit.from, transit.to, transit.source());
         self.uncharge_chain(source, USER, held);
-        self.groups.at_mut(from).events.pgpgout += moved;
-        self.groups.at_mut(to).events.pgpgin += moved;
+        self.book(from, |_, events| events.pgpgout += moved);
+        self.book(to, |_, events| events.pgpgin += moved);
     }
 
     /// Ends a move: what moved stays moved.
@@ -291,13 +291,15 @@ impl Memcg {
         for (index, resource, earlier) in transit.watermarks {
             self.groups.at_mut(index).counter_mut(resource).restore_watermark(earlier);
         }
-        let to = self.groups.at_mut(transit.to);
-        to.gauges.unmerge(&back);
-        to.events.pgpgin -= transit.joined;
-        let from = self.groups.at_mut(transit.from);
-        from.gauges.merge(&back);
-        from.events.pgpgin += transit.joined;
-        self.owners.redirect(transit.slot, from.slot);
+        self.book(transit.to, |gauges, events| {
+            gauges.unmerge(&back);
+            events.pgpgin -= transit.joined;
+        });
+        self.book(transit.from, |gauges, events| {
+            gauges.merge(&back);
+            events.pgpgin += transit.joined;
+        });
+        self.owners.redirect(transit.slot, self.groups.at(transit.from).slot);
     }
 
     /// Returns the watermarks of the counters that user pages charge along `chain`.

@@ -7,7 +7,7 @@ use crate::frames::Frame;
 use crate::group::{Group, Life};
 use crate::owners::Holder;
 use crate::settings::Settings;
-use crate::stat::{Events, Gauges};
+use crate::stat::{Events, Gauges, Sums};
 use crate::{Counter, Error, GroupId, Hierarchy, Memcg, Pages, Resource};
 
 /// Longest name of a directory, in bytes: any that fits into a path. cgroup v1 does not stop at the
@@ -143,6 +143,7 @@ impl Memcg {
             security: 0,
             gauges: Gauges::default(),
             events: Events::default(),
+            sums: Sums::default(),
             settings,
         });
         Ok(id)

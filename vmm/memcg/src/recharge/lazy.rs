@@ -44,6 +44,11 @@ impl Debts {
         self.by_source.get(&from).copied().unwrap_or(0)
     }
 
+    /// Returns the groups that pages wait to leave.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = GroupId> {
+        self.by_source.keys().copied()
+    }
+
     /// Forgets the debts of a task that has exited.
     pub(crate) fn forget_task(&mut self, tid: Tid) {
         let own = |(key, _): (&Key, &Debt)| (key.0 == tid).then_some(*key);

@@ -132,9 +132,9 @@ impl Memcg {
         }
         self.end_run(run);
         self.owners.get(slot, u32::try_from(haul.moved).expect("a batch is part of the frames"));
-        self.groups.at_mut(from).gauges.unmerge(&taken);
+        self.book(from, |gauges, _| gauges.unmerge(&taken));
         let taken = taken.at_home();
-        self.groups.at_mut(to).gauges.merge(&taken);
+        self.book(to, |gauges, _| gauges.merge(&taken));
         let transit = self.transits.at_mut(number);
         if ending == Ending::RollBack {
             transit.gauges.merge(&taken);
