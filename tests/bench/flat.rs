@@ -5,10 +5,9 @@ use std::fs;
 use vmcg_tests::machine::Machine;
 use vmcg_tests::puppet::Puppet;
 
-use crate::reads::read_many;
+use crate::reads::ratio;
 use crate::table::Row;
 
-const ROUNDS: usize = 9;
 const FEW: usize = 10;
 const DEAD: usize = 300;
 
@@ -29,8 +28,7 @@ pub(crate) fn rows() -> Vec<Row> {
 
 fn row(name: &'static str, many: &Machine, few: &Machine) -> Row {
     let [many, few] = [many, few].map(|machine| machine.mount().join("memory.stat"));
-    let samples = (0..ROUNDS).map(|_| read_many(&many) / read_many(&few)).collect();
-    Row { name, unit: "", goal: 1.15, samples }
+    ratio(name, 1.15, &many, &few)
 }
 
 fn fill(machine: &Machine, numbers: std::ops::Range<usize>) {
