@@ -135,6 +135,15 @@ impl Machine {
         self.start(group, name, args).finish()
     }
 
+    /// Waits until every task of the guest waits: what they touch by themselves is charged then.
+    ///
+    /// # Panics
+    /// When one runs on and on.
+    #[track_caller]
+    pub fn wait_until_idle(&self) {
+        wait_until("no task runs", || !self.vmcg("ps", &[]).stdout.contains("running"));
+    }
+
     /// Verifies the invariants with `vmcg check`.
     ///
     /// # Panics

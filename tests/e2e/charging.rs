@@ -133,6 +133,7 @@ fn programs_at_once_pay_each_for_their_own_pages() {
     let groups = [machine.group("A"), machine.group("B")];
     let mut alone = machine.start(&groups[0], "hog", &["20M"]);
     assert_eq!(alone.line().as_deref(), HOLDING);
+    machine.wait_until_idle();
     let expected = (groups[0].stat("rss"), groups[0].stat("cache"));
     drop(alone);
     groups[0].wait_until_empty();
@@ -141,6 +142,7 @@ fn programs_at_once_pay_each_for_their_own_pages() {
         for hog in &mut hogs {
             assert_eq!(hog.line().as_deref(), HOLDING);
         }
+        machine.wait_until_idle();
         for group in &groups {
             let paid = (group.stat("rss"), group.stat("cache"));
             assert_eq!(paid, expected, "round {round}, {}", group.path());
