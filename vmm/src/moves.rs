@@ -11,8 +11,8 @@ use crate::guest::RealGuest;
 use crate::machine::{Accounting, Machine};
 use crate::walk::Budget;
 
-/// Pages looked at while the guest stands still: at 100 ns a page, the slowest seen, less than a
-/// millisecond.
+/// Pages of a first chunk, looked at while the guest stands still: at 100 ns a page, the slowest seen
+/// on hardware, less than a millisecond.
 pub(crate) const CHUNK_PAGES: u64 = 8192;
 /// Moves remembered.
 const RECORDS_MAX: usize = 64;
@@ -87,9 +87,17 @@ impl Plan {
     }
 }
 
+/// A chunk that took less than this is followed by one of twice the pages, one that took twice as
+/// long by one of half: so that a pause stays below a millisecond on any host.
+const PAUSE_AIM: Duration = Duration::from_micros(400);
+/// Most pages of a chunk.
+const CHUNK_PAGES_MAX: u64 = 4 * CHUNK_PAGES;
+
 /// A move under way, and what it has cost so far.
 struct Course {
     work: Option<Move>,
+    /// Pages of the next chunk.
+    pages: u64,
     budget: Budget,
     paused: Duration,
     longest: Duration,
@@ -110,6 +118,7 @@ impl Machine {
     ) -> Result<MoveReport, MoveError> {
         let mut course = Course {
             work: None,
+            pages: CHUNK_PAGES,
             budget: Budget::new(self.memory.frames()),
             paused: Duration::ZERO,
             longest: Duration::ZERO,
@@ -207,13 +216,19 @@ impl Machine {
             None => Move::begin(memcg, id, dest, scope)?,
         };
         let mut guest = RealGuest::with_budget(self, tasks, course.budget);
-        let progress = work.step(memcg, &mut guest, CHUNK_PAGES);
+        let progress = work.step(memcg, &mut guest, course.pages);
         course.budget = guest.budget();
         course.work = Some(work);
         drop(accounting);
         drop(paused);
-        course.paused += since.elapsed();
-        course.longest = course.longest.max(since.elapsed());
+        let took = since.elapsed();
+        course.paused += took;
+        course.longest = course.longest.max(took);
+        if took < PAUSE_AIM {
+            course.pages = (course.pages * 2).min(CHUNK_PAGES_MAX);
+        } else if took > 2 * PAUSE_AIM {
+            course.pages = (course.pages / 2).max(1);
+        }
         progress
     }
 }
