@@ -280,8 +280,8 @@ fn stat_bytes(found: &FileStat) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-/// handle, offset, gpa, length. A whole page read into a frame nobody has touched is installed
-/// with its content, which spares the fault.
+/// handle, offset, gpa, length. A frame nobody has touched faults here, on this thread, and is
+/// charged as if the guest had touched it.
 fn file_read(machine: &Machine, share: &mut Share, a: [u64; ARGUMENTS_MAX]) -> Answer {
     let len = a[3].min(TRANSFER_MAX);
     machine.memory.slice(a[2], len)?;
