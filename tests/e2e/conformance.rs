@@ -4,7 +4,6 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use vmcg_tests::deadline::wait_until;
 use vmcg_tests::machine::Machine;
 use vmcg_tests::programs::conformance_programs;
 use vmcg_tests::running::Running;
@@ -55,12 +54,9 @@ fn a_fork_bomb_hurts_itself_only_and_can_be_killed() {
         let quiet = machine.exec_file(&other, "/bin/echo".as_ref(), &["alive"]).finish();
         assert_eq!((quiet.status, quiet.stdout.as_str()), (0, "alive\n"), "{}", quiet.stderr);
     }
-    // While it goes off, some are made after the others are killed.
-    wait_until("the bomb is dead", || {
-        let kill = ["-c", "kill -9 -1"];
-        let _ended = machine.exec_file(&other, "/bin/sh".as_ref(), &kill).finish();
-        bomb.tasks().is_empty()
-    });
+    let kill = machine.exec_file(&other, "/bin/sh".as_ref(), &["-c", "kill -9 -1"]).finish();
+    assert_eq!(kill.status, 0, "{}", kill.stderr);
+    bomb.wait_until_empty();
     assert!(running.has_ended_within(Duration::from_secs(10)), "the bomb's client ends");
     machine.finish();
 }

@@ -1,12 +1,13 @@
 //! The kernel's state, all of it, and the loop that runs tasks.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet};
 
 use crate::file::Files;
 use crate::memory::frames::Frames;
 use crate::memory::segment::Segments;
 use crate::memory::user::UserMemory;
 use crate::number::Tid;
+use crate::schedule::ready::Ready;
 use crate::task::Task;
 use crate::task::process::Process;
 use crate::time::Clock;
@@ -18,7 +19,7 @@ pub(crate) struct Kernel {
     pub(crate) tasks: BTreeMap<Tid, Task>,
     pub(crate) processes: BTreeMap<Tid, Process>,
     /// Tasks that could run, in turn.
-    pub(crate) ready: VecDeque<Tid>,
+    pub(crate) ready: Ready,
     /// Sleeping tasks that have a deadline, the next first.
     pub(crate) sleepers: BTreeSet<(u64, Tid)>,
     /// The task whose extended state and segment bases the CPU holds.
@@ -42,7 +43,7 @@ impl Kernel {
             frames,
             tasks: BTreeMap::new(),
             processes: BTreeMap::new(),
-            ready: VecDeque::new(),
+            ready: Ready::default(),
             sleepers: BTreeSet::new(),
             loaded: None,
             clock,

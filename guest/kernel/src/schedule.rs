@@ -1,4 +1,7 @@
-//! Who runs next. One vCPU, tasks in turn; the host ends a turn by setting `TICK`.
+//! Who runs next. One vCPU; jobs take turns and tasks within a job; the host ends a turn by setting
+//! `TICK`.
+
+pub(crate) mod ready;
 
 use vmcg_abi::layout::TASK_END;
 use vmcg_abi::page::shared;
@@ -134,10 +137,11 @@ impl Kernel {
         })
     }
 
-    /// Puts a task into the queue if it may run and is not there.
+    /// Puts a task into the queue if it may run.
     pub(crate) fn enqueue(&mut self, tid: Tid) {
-        if self.is_runnable(tid) && !self.ready.contains(&tid) {
-            self.ready.push_back(tid);
+        if self.is_runnable(tid) {
+            let job = self.process_of(tid).job;
+            self.ready.add(job, tid);
         }
     }
 
@@ -145,22 +149,15 @@ impl Kernel {
     fn next_task(&mut self) -> Option<Tid> {
         if host::shared_word(shared::TICK) != 0 {
             host::set_shared_word(shared::TICK, 0);
-            self.end_turn();
+            self.ready.end_turn();
         }
-        while let Some(tid) = self.ready.front().copied() {
+        while let Some(tid) = self.ready.first() {
             if self.is_runnable(tid) {
                 return Some(tid);
             }
-            self.ready.pop_front();
+            self.ready.remove_first();
         }
         None
-    }
-
-    /// Moves the running task to the end of the queue.
-    pub(crate) fn end_turn(&mut self) {
-        if let Some(tid) = self.ready.pop_front() {
-            self.ready.push_back(tid);
-        }
     }
 
     /// Makes a sleeping task ready, whatever it waits for; its call is made again.

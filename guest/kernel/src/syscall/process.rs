@@ -48,7 +48,7 @@ const STRINGS_SMALL: usize = 64 << 10;
 const PATH_MAX: usize = 4096;
 
 fn sched_yield(kernel: &mut Kernel, _request: &mut Request) -> Result<Outcome, Errno> {
-    kernel.end_turn();
+    kernel.ready.end_turn();
     Ok(Outcome::Done(0))
 }
 

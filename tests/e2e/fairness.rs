@@ -1,0 +1,57 @@
+//! Programs take turns: many tasks of one `vmcg exec` do not keep another one from running.
+
+use std::ffi::OsStr;
+
+use vmcg_tests::deadline::{DEADLINE, wait_until};
+use vmcg_tests::group::Group;
+use vmcg_tests::machine::Machine;
+
+const CROWD: u32 = 16;
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn one_task_gets_as_much_as_the_many_of_another_program() {
+    let machine = Machine::up();
+    let (quiet, crowded) = (machine.group("quiet"), machine.group("crowded"));
+    let alone_ns = compute_ns(&machine, &quiet);
+    let script = format!("for i in $(seq {CROWD}); do (while :; do :; done) & done; read line");
+    let crowd = machine.exec_file(&crowded, "/bin/sh".as_ref(), &["-c", &script]);
+    wait_until("the crowd is there", || crowded.tasks().len() > 16);
+    let beside_ns = compute_ns(&machine, &quiet);
+    // One of two programs: twice as long. One of seventeen tasks: seventeen times as long.
+    assert!(beside_ns < 6.0 * alone_ns, "{beside_ns} ns beside {CROWD} tasks, {alone_ns} ns alone");
+    kill_everything(&machine, &quiet);
+    assert_eq!(crowd.finish().status, 137);
+    machine.finish();
+}
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn beside_a_fork_bomb_programs_run_and_one_kill_ends_it() {
+    let machine = Machine::up();
+    let (bomb, other) = (machine.group("bomb"), machine.group("other"));
+    bomb.write("memory.limit_in_bytes", "128M").expect("a limit");
+    let script = "f() { f & f; }; f";
+    let mut bombing = machine.exec_file(&bomb, "/bin/sh".as_ref(), &["-c", script]);
+    wait_until("the bomb has gone off", || bomb.tasks().len() > 300);
+    let alive = machine.exec_file(&other, "/bin/echo".as_ref(), &["alive"]).finish();
+    assert_eq!((alive.status, alive.stdout.as_str()), (0, "alive\n"), "{}", alive.stderr);
+    kill_everything(&machine, &other);
+    bomb.wait_until_empty();
+    assert!(bombing.has_ended_within(DEADLINE), "the bomb's client ends");
+    machine.finish();
+}
+
+fn kill_everything(machine: &Machine, group: &Group) {
+    let kill = ["-c", "kill -9 -1"];
+    let killed = machine.exec_file(group, OsStr::new("/bin/sh"), &kill).finish();
+    assert_eq!(killed.status, 0, "{}", killed.stderr);
+}
+
+/// What a computation took by its own clock.
+fn compute_ns(machine: &Machine, group: &Group) -> f64 {
+    let computed = machine.run(group, "compute", &["30000000"]);
+    assert_eq!(computed.status, 0, "{}", computed.stderr);
+    let first = computed.stderr.split_whitespace().next().expect("compute says how long it took");
+    first.parse().expect("a number of nanoseconds")
+}
