@@ -71,6 +71,10 @@ impl Memcg {
             let (_, holder) = self.owners.resolve(frame.owner());
             all[place(holder.group())].gauges.add(frame);
         }
+        for (slot, pages) in self.ahead.iter() {
+            let (_, holder) = self.owners.resolve(slot);
+            all[place(holder.group())].gauges.add_ahead(pages);
+        }
         for group in self.groups.iter() {
             let own = all[place(group.id.index())].gauges;
             for index in self.chain(Chain::whole(group.id.index())) {

@@ -11,9 +11,9 @@ use crate::{ChargeError, GroupId, Memcg, Pages, Resource};
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a charge that is dropped is never given back"]
 pub struct Held {
-    slot: SlotId,
+    pub(crate) slot: SlotId,
     resource: Resource,
-    pages: Pages,
+    pub(crate) pages: Pages,
 }
 
 impl Held {
@@ -37,7 +37,7 @@ impl Memcg {
     /// [`ChargeError::Refused`] at the limit, [`ChargeError::Dead`] when the group was removed.
     ///
     /// # Panics
-    /// For memory, memsw and kmem, which are charged frame by frame.
+    /// For memory and memsw, which are charged frame by frame, and for kmem: see [`Memcg::hold_kmem`].
     pub fn try_charge_held(
         &mut self,
         group: GroupId,
@@ -50,10 +50,15 @@ impl Memcg {
         );
         let index = self.groups.index(group).map_err(|_| ChargeError::Dead)?;
         self.try_charge_chain(Chain::whole(index), &[resource], pages.get())?;
+        Ok(self.new_held(index, resource, pages))
+    }
+
+    /// Makes the value that stands for a charge of the group at `index`.
+    pub(crate) fn new_held(&mut self, index: u32, resource: Resource, pages: Pages) -> Held {
         let slot = self.groups.at(index).slot;
         self.owners.get(slot, 1);
         self.tokens += 1;
-        Ok(Held { slot, resource, pages })
+        Held { slot, resource, pages }
     }
 
     /// Splits a part off a charge, for what is freed piece by piece; `None`, and nothing changed,
@@ -70,8 +75,12 @@ impl Memcg {
     #[expect(clippy::needless_pass_by_value, reason = "a charge is given back once")]
     pub fn uncharge_held(&mut self, held: Held) {
         let (_, holder) = self.owners.resolve_mut(held.slot);
-        let chain = Chain::whole(holder.group());
-        self.uncharge_chain(chain, &[held.resource], held.pages.get());
+        if held.resource == Resource::Kmem {
+            self.uncharge_ahead(&held, held.pages.get());
+        } else {
+            let chain = Chain::whole(holder.group());
+            self.uncharge_chain(chain, &[held.resource], held.pages.get());
+        }
         self.tokens -= 1;
         self.put_slot(held.slot);
     }

@@ -7,7 +7,7 @@
 //! Read it in this order:
 //! - [`counter`](Counter): usage against a limit; `walk`: charging up the hierarchy;
 //! - `frames` and `owners`: which group a frame belongs to, and how that changes in one step;
-//! - `charge`: the fault path; `tree`, `offline`, `limits`, `wall`, `settings`, `tasks`, `stat`,
+//! - `charge`: the fault path; `kmem`: kernel memory, charged ahead of it; `tree`, `offline`, `limits`, `wall`, `settings`, `tasks`, `stat`,
 //!   `oom`: what a user sees of a group; `thresholds`: what is told when usage crosses a level;
 //! - `recharge`: moving a task with its charges; `transit`: the accounting of pages on their way;
 //! - `check`: the invariants, verified from first principles.
@@ -24,6 +24,7 @@ mod frames;
 mod group;
 mod guest;
 mod held;
+mod kmem;
 mod limits;
 mod offline;
 mod oom;
@@ -79,6 +80,7 @@ pub struct Memcg {
     thresholds: Thresholds,
     /// Charges held by [`Held`] values.
     tokens: u64,
+    ahead: kmem::Ahead,
 }
 
 impl Memcg {
@@ -99,6 +101,7 @@ impl Memcg {
             strays: Strays::default(),
             thresholds: Thresholds::default(),
             tokens: 0,
+            ahead: kmem::Ahead::default(),
         };
         let settings = Settings::root(config.abi, config.recharge);
         memcg.root = memcg.plant(None, "".into(), settings)?;

@@ -16,6 +16,8 @@ pub(crate) struct Gauges {
     swapped: u64,
     kmem: u64,
     foreign: u64,
+    /// Kernel pages charged ahead: no frame stands for them yet.
+    ahead: u64,
 }
 
 impl Gauges {
@@ -47,7 +49,7 @@ impl Gauges {
 
     /// Pages the memory counter counts.
     pub(crate) fn memory(&self) -> u64 {
-        self.kinds.iter().sum::<u64>() - self.kinds[Kind::Huge.index()]
+        self.kinds.iter().sum::<u64>() - self.kinds[Kind::Huge.index()] + self.ahead
     }
 
     /// Pages the memsw counter counts.
@@ -64,7 +66,17 @@ impl Gauges {
 
     /// Pages the kmem counter counts.
     pub(crate) const fn kmem(&self) -> u64 {
-        self.kmem
+        self.kmem + self.ahead
+    }
+
+    /// Counts kernel pages that are charged ahead.
+    pub(crate) const fn add_ahead(&mut self, pages: u64) {
+        self.ahead += pages;
+    }
+
+    /// Counts them out: given back, or now a frame's.
+    pub(crate) fn sub_ahead(&mut self, pages: u64) {
+        self.ahead = self.ahead.checked_sub(pages).expect("gauges hold what is charged ahead");
     }
 
     /// The same frames, once their tasks have come to their owner.
@@ -103,6 +115,7 @@ impl Gauges {
         change(&mut self.swapped, other.swapped);
         change(&mut self.kmem, other.kmem);
         change(&mut self.foreign, other.foreign);
+        change(&mut self.ahead, other.ahead);
     }
 }
 
