@@ -1,10 +1,9 @@
 //! The real guest as the accounting sees it.
 
-use memcg::{Gfn, GroupId, Guest, Gva, Memcg, Pages, ScanError, ScannedPage, Tid};
+use memcg::{Gfn, Guest, Gva, Pages, ScanError, ScannedPage, Tid};
 
 use crate::fault::{kind_of, send_kill};
 use crate::machine::Machine;
-use crate::moves::CHUNK_PAGES;
 use crate::tasks::Tasks;
 use crate::walk::{Budget, walk};
 
@@ -79,18 +78,5 @@ impl Guest for RealGuest<'_> {
 
     fn kill(&mut self, tid: Tid) {
         send_kill(self.machine, tid);
-    }
-
-    fn reclaim(&mut self, memcg: &mut Memcg, group: GroupId, wanted: Pages) -> Pages {
-        let mut freed = 0;
-        while freed < wanted.get() && memcg.has_debts() {
-            let mut guest = RealGuest::new(self.machine, self.tasks);
-            let settled = memcg.settle_out_of(&mut guest, group, CHUNK_PAGES);
-            if settled.is_zero() {
-                break;
-            }
-            freed += settled.get();
-        }
-        Pages::new(freed)
     }
 }

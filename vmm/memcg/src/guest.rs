@@ -1,7 +1,7 @@
 //! What the accounting needs from the machine. The real guest implements it, and so do the fakes
 //! of the tests.
 
-use crate::{Gfn, GroupId, Gva, Kind, Memcg, Pages, Tid};
+use crate::{Gfn, Gva, Kind, Pages, Tid};
 
 /// A page that a scan found in an address space. Everything in it is what the guest says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,23 @@ pub enum ScanError {
     Broken(Tid),
 }
 
+/// What became of a page that reclaim wanted to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evicted {
+    /// Its content is on swap and its host page given back.
+    Swapped,
+    /// It was all zeroes: its host page is given back, and no swap slot holds it. Charged like a
+    /// swapped page (Linux v6.12 mm/page_io.c, zeromap: a swap entry without content).
+    Zero,
+    /// Its content can be read from its file again, and its host page is given back. It is charged
+    /// anew, to whoever touches it next.
+    Dropped,
+    /// It is locked in memory, and stays.
+    Locked,
+    /// Its content has nowhere to go: no swap, no free slot, or a device that fails. It stays.
+    Failed,
+}
+
 /// The machine, as far as the accounting is concerned. The guest stands still during each call.
 pub trait Guest {
     /// Visits the present pages of the address space of `tid` in address order, from `from` on, at
@@ -48,10 +65,32 @@ pub trait Guest {
     /// Makes the guest kill the process of `tid`.
     fn kill(&mut self, tid: Tid);
 
-    /// Tries to free `wanted` pages of `group` and its descendants, uncharging them in `memcg`;
-    /// returns how many it freed. Zero means that trying again is no use. Never kills anyone.
-    fn reclaim(&mut self, memcg: &mut Memcg, group: GroupId, wanted: Pages) -> Pages {
-        let (_, _, _) = (memcg, group, wanted);
+    /// Page tables of the address space of `tid`, in pages.
+    fn page_tables(&mut self, tid: Tid) -> Pages {
+        // A guest that cannot tell them from others need not say so.
+        let _ = tid;
+        Pages::ZERO
+    }
+
+    /// Gives back the host pages of user frames, once their content is safe; answers for each of
+    /// `pages`, in their order. The accounting books what the answer says: nothing of it is to be
+    /// called from here. Neighbours in the list are often neighbours in memory.
+    fn evict(&mut self, pages: &[(Gfn, Kind)]) -> Vec<Evicted> {
+        // A machine that cannot evict anything need not say so.
+        vec![Evicted::Failed; pages.len()]
+    }
+
+    /// Makes the next touch of each frame known to [`crate::Memcg::note_touched`]. Content and charge
+    /// stay.
+    fn age(&mut self, gfns: &[Gfn]) {
+        // A machine that never hears of touches evicts in the order of first touches.
+        let _ = gfns;
+    }
+
+    /// How many pages could still be written to swap; without any, reclaim takes nothing but what
+    /// can be dropped.
+    fn swap_free(&self) -> Pages {
+        // A machine without swap need not say so.
         Pages::ZERO
     }
 }

@@ -30,6 +30,7 @@ mod offline;
 mod oom;
 mod owners;
 mod recharge;
+mod reclaim;
 mod resource;
 mod settings;
 mod stat;
@@ -48,9 +49,10 @@ pub use counter::Counter;
 pub use error::{ChargeError, Error};
 pub use frames::Kind;
 pub use group::GroupId;
-pub use guest::{Guest, ScanError, ScannedPage};
+pub use guest::{Evicted, Guest, ScanError, ScannedPage};
 pub use held::Held;
 pub use recharge::{Move, MoveError, MoveReport, Policy, Progress, Scope, Skipped};
+pub use reclaim::{Effort, Reclaimed};
 pub use resource::{HugeSize, HugeUse, Resource};
 pub use settings::Settings;
 pub use stat::{Amounts, Events, Fault, Stat};
@@ -78,6 +80,7 @@ pub struct Memcg {
     debts: Debts,
     strays: Strays,
     thresholds: Thresholds,
+    reclaim: reclaim::Position,
     /// Charges held by [`Held`] values.
     tokens: u64,
     ahead: kmem::Ahead,
@@ -100,6 +103,7 @@ impl Memcg {
             debts: Debts::default(),
             strays: Strays::default(),
             thresholds: Thresholds::default(),
+            reclaim: reclaim::Position::default(),
             tokens: 0,
             ahead: kmem::Ahead::default(),
         };

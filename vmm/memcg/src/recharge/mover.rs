@@ -318,8 +318,8 @@ fn reserve(
     for _ in 0..RECLAIM_RETRIES {
         match memcg.precharge(number, pages) {
             Ok(()) => return Ok(()),
-            Err(ChargeError::Refused { group, .. }) => {
-                if guest.reclaim(memcg, group, Pages::new(pages)).is_zero() {
+            Err(ChargeError::Refused { group, resource }) => {
+                if !memcg.make_room(guest, group, resource, pages) {
                     return Err(MoveError::NoMemory);
                 }
             }
@@ -337,8 +337,10 @@ fn secure(memcg: &mut Memcg, guest: &mut dyn Guest, number: u32, wanted: u64) {
         if short == 0 {
             return;
         }
-        let Err(ChargeError::Refused { group, .. }) = memcg.precharge(number, 1) else { return };
-        if guest.reclaim(memcg, group, Pages::new(short)).is_zero() {
+        let Err(ChargeError::Refused { group, resource }) = memcg.precharge(number, 1) else {
+            return;
+        };
+        if !memcg.make_room(guest, group, resource, short) {
             return;
         }
     }

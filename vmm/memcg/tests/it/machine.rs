@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use memcg::{
-    Abi, ChargeError, Config, Gfn, GroupId, Guest, Gva, Hierarchy, Kind, Memcg, Move, MoveError,
-    MoveReport, Offline, Pages, Payer, Policy, Progress, Resource, ScanError, ScannedPage, Scope,
-    Tid,
+    Abi, ChargeError, Config, Evicted, Gfn, GroupId, Guest, Gva, Hierarchy, Kind, Memcg, Move,
+    MoveError, MoveReport, Offline, Pages, Payer, Policy, Progress, Resource, ScanError,
+    ScannedPage, Scope, Tid,
 };
 
 /// The guest: who maps what.
@@ -57,19 +57,19 @@ impl Guest for FakeGuest {
         self.killed.push(tid);
     }
 
-    fn reclaim(&mut self, memcg: &mut Memcg, group: GroupId, wanted: Pages) -> Pages {
+    fn evict(&mut self, pages: &[(Gfn, Kind)]) -> Vec<Evicted> {
         self.reclaims += 1;
-        let mut freed = 0;
-        self.clean.retain(|gfn| {
-            let inside = memcg.owner(*gfn) == Some(group);
-            let takes = inside && freed < wanted.get() && memcg.uncharge(*gfn);
-            freed += u64::from(takes);
-            if takes {
+        pages
+            .iter()
+            .map(|(gfn, _)| {
+                let Some(place) = self.clean.iter().position(|clean| clean == gfn) else {
+                    return Evicted::Failed;
+                };
+                self.clean.remove(place);
                 self.free.push(*gfn);
-            }
-            !takes
-        });
-        Pages::new(freed)
+                Evicted::Dropped
+            })
+            .collect()
     }
 }
 
