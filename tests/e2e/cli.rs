@@ -96,6 +96,30 @@ fn stat_counts_system_calls_the_kernel_does_not_have() {
 
 #[test]
 #[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn stat_says_what_the_host_is_and_counts_what_the_guest_asks_of_it() {
+    let machine = Machine::up();
+    let group = machine.group("A");
+    assert_eq!(machine.run(&group, "quick", &[]).status, 0);
+    let stat = machine.vmcg("stat", &[]);
+    assert_eq!(stat.status, 0, "{}", stat.stderr);
+    let value = |name: &str| {
+        let line = stat.stdout.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+        line.map(str::trim).unwrap_or_else(|| panic!("no {name} in {}", stat.stdout))
+    };
+    let count = |name: &str| value(name).parse::<u64>().unwrap_or_else(|_| panic!("{name}"));
+    assert!(["software", "shadow", "npt", "ept"].contains(&value("host")), "{}", value("host"));
+    assert!(value("memory_in_huge_host_pages").ends_with('K'));
+    assert_eq!((count("call_task_exit"), count("call_job_done")), (1, 1));
+    assert!(count("exit_call") >= count("call_job_fetch") + count("call_idle"));
+    assert!(count("kvm_exits") >= count("exit_call"));
+    if value("host") == "software" {
+        assert!(count("kvm_insn_emulation") > count("guest_system_calls"));
+    }
+    machine.finish();
+}
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
 fn down_ends_running_programs() {
     let machine = Machine::up();
     let group = machine.group("A");

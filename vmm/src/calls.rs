@@ -39,7 +39,9 @@ pub(crate) fn handle(machine: &Machine, share: &mut Share) -> Flow {
     let number = machine.memory.shared(shared::CALL);
     let a: [u64; ARGUMENTS_MAX] =
         std::array::from_fn(|index| machine.memory.shared(shared::CALL_ARGUMENTS + index));
-    let answer = match Call::from_number(number) {
+    let call = Call::from_number(number);
+    machine.stats.call(call);
+    let answer = match call {
         Some(Call::Shutdown) => return Flow::Stop(Ok(())),
         Some(Call::Panic) => {
             let text = text(machine, a[0], a[1]).unwrap_or_else(|_| "(no text)".into());

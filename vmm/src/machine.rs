@@ -1,8 +1,6 @@
 //! The machine: guest memory, accounting and the vCPU's gate, and what other threads ask of it.
 
-use std::fs;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -19,7 +17,9 @@ use crate::boot::{self, BootFacts};
 use crate::error::MachineError;
 pub use crate::gate::Readiness;
 use crate::gate::{Gate, Paused, kick_signal};
+use crate::host_kind::HostKind;
 use crate::jobs::Jobs;
+use crate::kvm_stats::KvmStats;
 use crate::memory::GuestMemory;
 use crate::moves::MoveLog;
 use crate::news::{Locked, News};
@@ -71,17 +71,6 @@ pub(crate) struct Accounting {
     pub(crate) news: Vec<News>,
 }
 
-/// What kind of KVM the host has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HostKind {
-    /// Nested paging of AMD.
-    Npt,
-    /// Nested paging of Intel.
-    Ept,
-    /// No hardware virtualisation: shadow paging, ring 0 emulated.
-    Software,
-}
-
 /// A machine with one guest.
 pub struct Machine {
     kvm: Kvm,
@@ -92,6 +81,8 @@ pub struct Machine {
     pub(crate) stats: Stats,
     pub(crate) jobs: Arc<Jobs>,
     pub(crate) is_accounting: bool,
+    pub(crate) host_kind: HostKind,
+    pub(crate) kvm_stats: OnceLock<[KvmStats; 2]>,
     pub(crate) settle_rate: u64,
     accounting: Mutex<Accounting>,
     listeners: OnceLock<Listeners>,
@@ -151,6 +142,8 @@ impl Machine {
             stats: Stats::default(),
             jobs,
             is_accounting: config.account,
+            host_kind: HostKind::find(),
+            kvm_stats: OnceLock::new(),
             settle_rate: config.settle_rate,
             accounting: Mutex::new(accounting),
             listeners: OnceLock::new(),
@@ -190,6 +183,10 @@ impl Machine {
         vmm_sys_util::signal::register_signal_handler(kick_signal(), nothing)
             .map_err(|why| MachineError::Guest(format!("no signal for kicks: {why}")))?;
         let mut cpu = self.vm.create_vcpu(0).map_err(|why| kvm_error("a vCPU", &why))?;
+        if let (Ok(vm), Ok(vcpu)) = (KvmStats::open(&self.vm), KvmStats::open(&cpu)) {
+            // A machine has one vCPU.
+            let _ = self.kvm_stats.set([vm, vcpu]);
+        }
         let mut random = [0_u8; 16];
         rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
             .map_err(|why| MachineError::Guest(format!("no random numbers: {why}")))?;
@@ -198,7 +195,7 @@ impl Machine {
         let facts = BootFacts {
             tsc_khz: cpu.get_tsc_khz().map_err(|why| kvm_error("its TSC rate", &why))?,
             huge_frames: self.huge_frames,
-            direct_syscall: self.host_kind() != HostKind::Software,
+            direct_syscall: self.host_kind.runs_ring0(),
             random: [half(0), half(8)],
         };
         let layout = boot::lay_out(&self.memory, self.kernel_image.as_deref(), &facts)?;
@@ -279,21 +276,6 @@ impl Machine {
             return None;
         }
         self.start.checked_add(Duration::from_nanos(nanoseconds))
-    }
-
-    /// What kind of KVM this is.
-    pub fn host_kind(&self) -> HostKind {
-        let flags = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let has = |flag: &str| flags.split_whitespace().any(|word| word == flag);
-        if Path::new("/sys/module/kvm_pvm").exists() {
-            HostKind::Software
-        } else if has("svm") {
-            HostKind::Npt
-        } else if has("vmx") {
-            HostKind::Ept
-        } else {
-            HostKind::Software
-        }
     }
 
     /// Takes every frame number from the guest's free ring, uncharges the frames and gives their

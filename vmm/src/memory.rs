@@ -109,6 +109,15 @@ impl GuestMemory {
         Ok(std::os::unix::fs::MetadataExt::blocks(&self.file.metadata()?) * 512 / PAGE_SIZE)
     }
 
+    /// KiB of guest memory that this process maps with huge pages; zero where the kernel does not say.
+    pub(crate) fn huge_kib(&self) -> u64 {
+        let Ok(smaps) = std::fs::read_to_string("/proc/self/smaps") else { return 0 };
+        let start = format!("{:x}-", self.host_base());
+        let ours = smaps.lines().skip_while(|line| !line.starts_with(&start)).skip(1);
+        let fields = ours.take_while(|line| line.split(' ').next().is_some_and(is_field));
+        fields.filter_map(huge_field).sum()
+    }
+
     /// Gives the host pages of `frames` back; they read as zero and fault again.
     ///
     /// # Errors
@@ -221,6 +230,18 @@ impl FrameTable<'_> {
         let page = Gfn::new((self.gpa + gfn.get() * 8) / PAGE_SIZE);
         self.memory.is_backed(page).then(|| FrameEntry(entries.load(index)))
     }
+}
+
+/// Whether the first word of a line in smaps names a field; else it begins the next mapping.
+fn is_field(word: &str) -> bool {
+    word.ends_with(':')
+}
+
+/// The KiB of a field of smaps that counts huge pages of a shared mapping.
+fn huge_field(line: &str) -> Option<u64> {
+    let (name, value) = line.split_once(':')?;
+    let is_huge = matches!(name, "ShmemPmdMapped" | "FilePmdMapped" | "Shared_Hugetlb");
+    value.trim().trim_end_matches(" kB").parse().ok().filter(|_| is_huge)
 }
 
 fn word_address(page_gpa: u64, index: usize) -> GuestAddress {

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use vmcg_abi::page::shared;
 
 use crate::guest::RealGuest;
-use crate::machine::{Accounting, HostKind, Machine};
+use crate::kvm_stats::KvmStats;
+use crate::machine::{Accounting, Machine};
 use crate::stats::EXIT_NAMES;
 
 /// One task, for `vmcg ps`.
@@ -30,8 +31,10 @@ pub struct TaskRow {
 /// Figures of the machine, for `vmcg stat`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stat {
-    /// `software`, `npt` or `ept`.
+    /// `software`, `npt`, `ept`, or `shadow` for hardware without nested paging.
     pub host_kind: String,
+    /// KiB of guest memory that this process maps with huge host pages.
+    pub host_huge_kib: u64,
     /// `share` or `wall`.
     pub hierarchy: String,
     /// Frames of guest memory.
@@ -48,6 +51,10 @@ pub struct Stat {
     pub guest_lies: u64,
     /// Exits by name.
     pub exits: Vec<(String, u64)>,
+    /// Calls of the guest kernel by name.
+    pub calls: Vec<(String, u64)>,
+    /// What KVM itself counts, as it names it; empty on kernels before 5.14.
+    pub kvm: Vec<(String, u64)>,
     /// The guest's own count of page faults, system calls and task switches.
     pub guest: Vec<(String, u64)>,
     /// System calls that programs asked for and did not get: number, program, times.
@@ -112,13 +119,9 @@ impl Machine {
                 ((*name).to_owned(), if is_laid_out { self.memory.shared(word) } else { 0 })
             })
             .collect();
-        let host_kind = match self.host_kind() {
-            HostKind::Npt => "npt",
-            HostKind::Ept => "ept",
-            HostKind::Software => "software",
-        };
         Stat {
-            host_kind: host_kind.into(),
+            host_kind: self.host_kind.name().into(),
+            host_huge_kib: self.memory.huge_kib(),
             hierarchy: format!("{:?}", accounting.memcg.config().hierarchy).to_lowercase(),
             frames: self.memory.frames(),
             frames_backed: self.memory.backed_count(),
@@ -127,6 +130,8 @@ impl Machine {
             frames_freed: load(&self.stats.frames_freed),
             guest_lies: load(&self.stats.guest_lies),
             exits: EXIT_NAMES.iter().map(|&name| name.to_owned()).zip(self.stats.exits()).collect(),
+            calls: self.stats.calls(),
+            kvm: self.kvm_stats.get().into_iter().flatten().flat_map(KvmStats::read).collect(),
             guest,
             unknown_syscalls: accounting.unknown_calls.list(),
         }

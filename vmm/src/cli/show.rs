@@ -165,13 +165,16 @@ fn stat_text(mount_point: &str, stat: &Stat) -> String {
     let counted = [
         ("memory", kib(stat.frames)),
         ("memory_backed", kib(stat.frames_backed)),
+        ("memory_in_huge_host_pages", format!("{}K", stat.host_huge_kib)),
         ("first_touches", stat.faults.to_string()),
         ("forced_charges", stat.forced_charges.to_string()),
         ("frames_freed", stat.frames_freed.to_string()),
         ("guest_lies", stat.guest_lies.to_string()),
     ];
     rows.extend(counted.map(|(name, value)| vec![name.to_owned(), value]));
-    for (prefix, counts) in [("exit", &stat.exits), ("guest", &stat.guest)] {
+    let counted =
+        [("exit", &stat.exits), ("call", &stat.calls), ("kvm", &stat.kvm), ("guest", &stat.guest)];
+    for (prefix, counts) in counted {
         let row =
             |(name, count): &(String, u64)| vec![format!("{prefix}_{name}"), count.to_string()];
         rows.extend(counts.iter().map(row));

@@ -85,7 +85,7 @@ pub enum Reply {
         /// Where the control files are.
         mount_point: Option<PathBuf>,
         /// What the machine counted.
-        stat: Stat,
+        stat: Box<Stat>,
     },
     /// The machine goes down.
     Ending,

@@ -92,7 +92,7 @@ fn serve(machine: &dyn Controlled, stream: UnixStream) -> Result<(), WireError> 
         Request::Moves => Reply::Moves(machine.moves()),
         Request::Check => Reply::Violations(machine.check()),
         Request::Stat => {
-            Reply::Figures { mount_point: machine.mount_point(), stat: machine.stat() }
+            Reply::Figures { mount_point: machine.mount_point(), stat: Box::new(machine.stat()) }
         }
         Request::Down => {
             // First the answer: the socket may not outlive the machine by much.
