@@ -104,7 +104,7 @@ fn stat_says_what_the_host_is_and_counts_what_the_guest_asks_of_it() {
     assert_eq!(stat.status, 0, "{}", stat.stderr);
     let value = |name: &str| {
         let line = stat.stdout.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
-        line.map(str::trim).unwrap_or_else(|| panic!("no {name} in {}", stat.stdout))
+        line.map_or_else(|| panic!("no {name} in {}", stat.stdout), str::trim)
     };
     let count = |name: &str| value(name).parse::<u64>().unwrap_or_else(|_| panic!("{name}"));
     assert!(["software", "shadow", "npt", "ept"].contains(&value("host")), "{}", value("host"));
