@@ -27,25 +27,21 @@ check: setup ## Formatting, lints for host and guest kernel, documentation
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc $(KERNEL) --no-deps --quiet
 
 test: setup ## All tests, end-to-end ones under /dev/kvm included (NO_KVM=1 leaves those out and says so)
-ifneq ($(wildcard /dev/kvm)$(NO_KVM),)
-	$(CARGO) test
-else
-	@echo "no /dev/kvm here: the end-to-end tests run under an emulated one"
-	NO_KVM=1 $(CARGO) test
-	@tests/rig/npt.sh $(RIG)
-endif
+	@if [ -n "$(NO_KVM)" ] || tests/rig/usable.sh; then $(CARGO) test; \
+	else NO_KVM=1 $(CARGO) test && tests/rig/npt.sh $(RIG); fi
 
 bench: build ## Measure; prints a table and writes target/bench.json
 	$(CARGO) run --release --quiet --package vmcg-tests --bin bench
 	$(CARGO) bench --package memcg --bench accounting
 
 demo: build ## The case study of 2008 at 1/8 scale (SCALE=8: full size)
-	@VMCG=$(VMCG) tests/demo.sh $(SCALE)
+	@if tests/rig/usable.sh; then VMCG=$(VMCG) tests/demo.sh $(SCALE); \
+	else tests/rig/demo.sh $(RIG) $(VMCG) $(SCALE); fi
 
 test-npt: setup ## The end-to-end tests on emulated nested paging (TESTS=names; TESTS=ci: the part CI runs)
 	@tests/rig/npt.sh $(RIG) $(TESTS)
 
-test-rig: ## The rig that test-npt boots, tested itself
+test-rig: setup ## The rig that test-npt boots, tested itself
 	@tests/rig/prepare.sh $(RIG)
 	@tests/rig/selftest.sh $(RIG)
 

@@ -23,6 +23,9 @@ fn main() {
         .arg(sources.join("broken-kernel.s"))
         .arg("-o")
         .arg(out.join("broken-kernel")));
+    let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients");
+    run(&mut compile_c(&clients.join("listener.c"), &out.join("listener")));
+    tell("cargo::rerun-if-changed=clients");
     let conformance = Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance");
     compile_conformance(&conformance, &out.join("conformance"));
     tell("cargo::rerun-if-changed=conformance");

@@ -2,25 +2,16 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use vmcg_tests::PAGE;
 use vmcg_tests::deadline::wait_until;
 use vmcg_tests::group::Group;
 use vmcg_tests::machine::Machine;
+use vmcg_tests::programs::program;
 use vmcg_tests::puppet::Puppet;
 use vmcg_tests::running::Running;
-
-/// Compiles the listener into the machine's folder.
-fn compile(machine: &Machine) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/listener.c");
-    let program = machine.folder().join("listener");
-    let mut gcc = Command::new("gcc");
-    gcc.args(["-O2", "-Wall", "-Wextra", "-D_GNU_SOURCE"]).arg(source).arg("-o").arg(&program);
-    assert!(gcc.status().expect("gcc starts").success(), "{gcc:?}");
-    program
-}
 
 /// Starts the listener at a control file and waits until it is registered.
 fn listen(program: &Path, group: &Group, file: &str, args: &str) -> Running {
@@ -46,7 +37,7 @@ fn expect_signals(listener: &mut Running, expected: u64) {
 #[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
 fn thresholds_signal_at_the_very_page_in_both_directions() {
     let machine = Machine::up();
-    let program = compile(&machine);
+    let program = program("listener");
     for (name, file) in [("A", "memory.usage_in_bytes"), ("B", "memory.memsw.usage_in_bytes")] {
         let group = machine.group(name);
         let mut puppet = Puppet::start(&machine, &group);
@@ -84,7 +75,7 @@ fn thresholds_signal_at_the_very_page_in_both_directions() {
 #[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
 fn a_move_crosses_the_thresholds_of_both_groups() {
     let machine = Machine::up();
-    let program = compile(&machine);
+    let program = program("listener");
     let (from, to) = (machine.group("from"), machine.group("to"));
     let mut puppet = Puppet::start(&machine, &from);
     puppet.tell("touch 200");
@@ -104,7 +95,7 @@ fn a_move_crosses_the_thresholds_of_both_groups() {
 #[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
 fn running_out_of_memory_and_critical_pressure_are_heard_and_so_is_the_removal() {
     let machine = Machine::up();
-    let program = compile(&machine);
+    let program = program("listener");
     let group = machine.group("A");
     let child = group.child("child");
     group.set_limit(400);
@@ -133,7 +124,7 @@ fn running_out_of_memory_and_critical_pressure_are_heard_and_so_is_the_removal()
 #[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
 fn a_listener_that_ends_is_forgotten() {
     let machine = Machine::up();
-    let program = compile(&machine);
+    let program = program("listener");
     let group = machine.group("A");
     let [daemon] = machine.daemons()[..] else { panic!("one daemon") };
     let descriptors = || fs::read_dir(format!("/proc/{daemon}/fd")).expect("it runs").count();

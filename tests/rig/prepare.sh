@@ -21,23 +21,28 @@ need() { # PROGRAM PACKAGE REASON
         echo "rig: no apt-get here; install $2 with this system's package manager" >&2
         exit 1
     fi
-    local install=(env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2")
+    local install=(env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
+        -o DPkg::Lock::Timeout=300 "$2")
     as_root "${install[@]}" >/dev/null 2>&1 && return
-    as_root apt-get update -qq >/dev/null
+    update_lists
     as_root "${install[@]}" >/dev/null
+}
+
+update_lists() {
+    as_root apt-get update -qq >/dev/null
 }
 
 fetch_kernel() { # FOLDER: unpacks the kernel package into FOLDER/root
     local package
     package=$(kernel_package)
     if [ -z "$package" ]; then
-        as_root apt-get update -qq >/dev/null
+        update_lists
         package=$(kernel_package)
     fi
     echo "rig: fetching $package: the kernel whose KVM the tests use (unpacked, not installed)" >&2
     if ! (cd "$1" && apt-get download -qq "$package" 2>/dev/null); then
-        as_root apt-get update -qq >/dev/null
-        (cd "$1" && apt-get download -qq "$(kernel_package)" 2>/dev/null)
+        update_lists
+        (cd "$1" && apt-get download -qq "$(kernel_package)")
     fi
     dpkg-deb -x "$1"/linux-image-*.deb "$1/root"
 }
@@ -92,16 +97,17 @@ need cpio cpio "packs the initramfs"
 need lz4 lz4 "unpacks the kernel image"
 need zstd zstd "unpacks the kernel image"
 
-if [ -s "$rig/base.cpio" ] && [ "$rig/base.cpio" -nt "$here/init" ] && [ "$rig/base.cpio" -nt "$here/prepare.sh" ]; then
+if [ -s "$rig/vmlinux" ] && [ -s "$rig/base.cpio" ] && [ "$rig/base.cpio" -nt "$here/init" ] && [ "$rig/base.cpio" -nt "$here/prepare.sh" ]; then
     exit 0
 fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 fetch_kernel "$work"
-unpack_vmlinux "$work"/root/boot/vmlinuz-* "$rig/vmlinux"
+unpack_vmlinux "$work"/root/boot/vmlinuz-* "$work/vmlinux"
 mkdir -p "$work/initramfs/bin"
 cp "$(command -v busybox)" "$work/initramfs/bin/busybox"
 install -m 755 "$here/init" "$work/initramfs/init"
 copy_modules "$work/root" "$work/initramfs"
 pack "$work/initramfs" >"$rig/base.cpio.new"
+mv "$work/vmlinux" "$rig/vmlinux"
 mv "$rig/base.cpio.new" "$rig/base.cpio"

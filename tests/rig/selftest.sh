@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # selftest.sh RIG [BOOTS]: what the rig promises. It boots BOOTS (10) times in a row; a failure inside makes the command
-# fail; a hang and a dead kernel end, say why, and lose no output.
+# fail; a hang and a dead kernel end, say why, and lose no output. `make demo` uses it where there is no /dev/kvm.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 rig=$1 boots=${2:-10}
@@ -47,6 +47,23 @@ boot 60 'seq 20000; echo c >/proc/sysrq-trigger'
 expect "a panic has status 125" test "$status" = 125
 expect "output right before a panic is complete" test "$(tail -n 1 "$work/stdout")" = 20000
 expect "a panic shows the console" grep -q 'Kernel panic' "$work/stderr"
+
+# A look at the machine from where /dev/kvm is no device.
+without_kvm() {
+    local as=(-m)
+    [ "$(id -u)" = 0 ] || as=(-r -m)
+    unshare "${as[@]}" sh -c 'mount --bind "$0" /dev/kvm; exec "$@"' /etc/hostname "$@" \
+        >"$work/stdout" 2>"$work/stderr" && status=0 || status=$?
+}
+
+if [ -c /dev/kvm ]; then
+    without_kvm "$here/usable.sh"
+    expect "a machine without /dev/kvm is told from one with it" test "$status" = 1
+    without_kvm make -C "$here/../.." demo
+    expect "make demo goes on in the rig without /dev/kvm" test "$status" = 0
+    expect "make demo says so" grep -q 'QEMU emulates' "$work/stderr"
+    expect "make demo inside comes to its end" grep -q 'every invariant holds' "$work/stdout"
+fi
 
 good=0
 for ((boot = 0; boot < boots; boot++)); do
