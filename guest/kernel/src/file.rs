@@ -10,6 +10,7 @@ mod device;
 pub(crate) mod directory;
 pub(crate) mod epoll;
 pub(crate) mod event;
+pub(crate) mod lock;
 pub(crate) mod lookup;
 pub(crate) mod node;
 pub(crate) mod open;
@@ -42,6 +43,9 @@ use crate::number::Tid;
 use crate::syscall::request::WaitKey;
 use open_file::Body;
 
+/// What waiters for locks wait for: no object has this id.
+const LOCKS_WAIT_ID: u64 = 0;
+
 /// What all tasks share.
 #[derive(Debug)]
 pub(crate) struct Files {
@@ -55,6 +59,10 @@ pub(crate) struct Files {
     terminals: BTreeMap<u32, terminal::Terminal>,
     /// Pipes of which an end was dropped.
     dropped: pipe::Dropped,
+    /// Locks of files.
+    pub(crate) locks: Rc<RefCell<lock::Locks>>,
+    /// Ends of fifos whose open() waits for the other side.
+    pub(crate) opening: BTreeMap<Tid, Rc<OpenFile>>,
     /// Timers that may be armed.
     pub(crate) timers: timer::Timers,
 }
@@ -68,6 +76,8 @@ impl Files {
             lookahead: BTreeMap::new(),
             terminals: BTreeMap::new(),
             dropped: pipe::Dropped::default(),
+            locks: Rc::new(RefCell::new(lock::Locks::new(LOCKS_WAIT_ID))),
+            opening: BTreeMap::new(),
             timers: timer::Timers::default(),
         }
     }

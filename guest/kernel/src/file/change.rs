@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::lookup::{Found, Place, lookup};
 use super::node::{Below, Node, NodeBody};
+use super::pipe::Pipe;
 use super::tmpfs::Walk;
 use super::uapi::mode;
 use super::{context_of, directory, path};
@@ -12,6 +13,7 @@ use crate::errno::Errno;
 use crate::heap;
 use crate::host::Follow;
 use crate::kernel::Kernel;
+use crate::memory::object::Object;
 use crate::number::Tid;
 
 /// What is to be removed.
@@ -127,6 +129,25 @@ pub(crate) fn make_directory(
     slot.put(Node::directory(ino, permissions, now, Below::Hidden), now);
     slot.parent.linked();
     Ok(())
+}
+
+/// mknod() of a regular file or a fifo; the type is in the mode.
+pub(crate) fn make_node(
+    kernel: &mut Kernel,
+    tid: Tid,
+    absolute: &[u8],
+    mode: u32,
+) -> Result<(), Errno> {
+    check_free(kernel, tid, absolute)?;
+    let body = match mode & mode::TYPE {
+        0 | mode::REGULAR => NodeBody::File(Rc::new(Object::new_shmem(&kernel.frames, 0))),
+        mode::FIFO => NodeBody::Fifo(Pipe::new(kernel.new_wait_id(), kernel.files.dropped())),
+        mode::DIRECTORY => return Err(Errno::EPERM),
+        mode::CHARACTER | mode::BLOCK | mode::SOCKET => return Err(Errno::EPERM),
+        _ => return Err(Errno::EINVAL),
+    };
+    let permissions = mode & !context_of(kernel, tid).borrow().umask;
+    add(kernel, tid, absolute, permissions, body).map(drop)
 }
 
 /// symlink()

@@ -8,6 +8,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 
+use super::pipe::Pipe;
 use super::uapi::{SECTOR_LEN, Stat, mode};
 use crate::memory::object::Object;
 use vmcg_abi::layout::PAGE_SIZE;
@@ -36,6 +37,8 @@ pub(crate) enum NodeBody {
     Directory(RefCell<Names>, Below),
     /// A symbolic link to this path.
     Link(Vec<u8>),
+    /// A fifo.
+    Fifo(Rc<Pipe>),
     /// A file of the share below was removed.
     Gone,
 }
@@ -57,6 +60,7 @@ impl Node {
             NodeBody::File(_) | NodeBody::Gone => (mode::REGULAR, 1),
             NodeBody::Directory(..) => (mode::DIRECTORY, 2),
             NodeBody::Link(_) => (mode::LINK, 1),
+            NodeBody::Fifo(_) => (mode::FIFO, 1),
         };
         let mode = Cell::new(kind | permissions & mode::PERMISSIONS);
         Rc::new(Self { ino, mode, nlink: Cell::new(nlink), mtime_ns: Cell::new(now_ns), body })
@@ -89,7 +93,7 @@ impl Node {
             NodeBody::File(object) => (object.size(), object.page_count()),
             NodeBody::Directory(names, _) => (NAME_SIZE * (names.borrow().len() as u64 + 2), 0),
             NodeBody::Link(target) => (target.len() as u64, 0),
-            NodeBody::Gone => (0, 0),
+            NodeBody::Fifo(_) | NodeBody::Gone => (0, 0),
         };
         Stat {
             dev: TMPFS_DEV,

@@ -7,6 +7,7 @@ use super::directory::Directory;
 use super::lookup::{Found, Place, lookup};
 use super::node::{Node, NodeBody};
 use super::open_file::{Body, Cached, OpenFile};
+use super::pipe::{Pipe, Side};
 use super::share::ShareFile;
 use super::stream::Stream;
 use super::uapi::{mode, open};
@@ -16,6 +17,7 @@ use crate::host::Follow;
 use crate::kernel::Kernel;
 use crate::memory::object::Object;
 use crate::number::Tid;
+use crate::syscall::request::WaitKey;
 
 /// Bytes copied at a time when a file of the share is about to be changed.
 const COPY_LEN: usize = 65536;
@@ -128,7 +130,7 @@ fn open_place(
             Body::Cached(Cached { object: file.into_object(kernel), stat })
         }
         Found::Share(_) => return Err(Errno::ENXIO),
-        Found::Node(node) => open_node(kernel, node, flags)?,
+        Found::Node(node) => open_node(kernel, &node, flags)?,
         Found::Device(device) => Body::Device(device),
         Found::Terminal => Body::Stream(terminal(kernel, tid)?),
         Found::Text(_) if is_changing => return Err(Errno::EACCES),
@@ -139,16 +141,39 @@ fn open_place(
     Ok(Rc::new(OpenFile::new(body, flags, place.path)))
 }
 
-fn open_node(kernel: &Kernel, node: Rc<Node>, flags: u32) -> Result<Body, Errno> {
-    let NodeBody::File(object) = &node.body else {
-        return Err(Errno::ENXIO);
-    };
-    let object = object.clone();
-    if flags & open::TRUNCATE != 0 {
-        object.set_size(0);
-        node.touch(kernel.clock.realtime());
+fn open_node(kernel: &mut Kernel, node: &Rc<Node>, flags: u32) -> Result<Body, Errno> {
+    match &node.body {
+        NodeBody::File(object) => {
+            let object = object.clone();
+            if flags & open::TRUNCATE != 0 {
+                object.set_size(0);
+                node.touch(kernel.clock.realtime());
+            }
+            Ok(Body::Memory(node.clone(), object))
+        }
+        NodeBody::Fifo(pipe) => open_fifo(kernel, node, pipe, flags),
+        _ => Err(Errno::ENXIO),
     }
-    Ok(Body::Memory(node, object))
+}
+
+/// Makes an end of a fifo. Whoever waits for the other side learns of it; so may the caller have to.
+fn open_fifo(
+    kernel: &mut Kernel,
+    node: &Rc<Node>,
+    pipe: &Rc<Pipe>,
+    flags: u32,
+) -> Result<Body, Errno> {
+    let side = match flags & open::ACCESS_MODE {
+        open::READ_ONLY => Side::Reader,
+        open::WRITE_ONLY if flags & open::NON_BLOCKING != 0 && !pipe.has_readers() => {
+            return Err(Errno::ENXIO);
+        }
+        open::WRITE_ONLY => Side::Writer,
+        _ => Side::Both,
+    };
+    let end = pipe.end(side, Some(node.clone()));
+    kernel.wake(WaitKey::Object(end.wait_id()));
+    Ok(Body::Pipe(end))
 }
 
 /// Makes a copy in memory of a file of the share that lies below a tmpfs, to be changed.

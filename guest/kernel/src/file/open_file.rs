@@ -8,8 +8,9 @@ use super::device::Device;
 use super::directory::Directory;
 use super::epoll::Epoll;
 use super::event::EventCounter;
+use super::lock::Ticket;
 use super::node::Node;
-use super::pipe::{Moved, PipeEnd, Side};
+use super::pipe::{Moved, PipeEnd};
 use super::socket::Socket;
 use super::stream::Stream;
 use super::timer::TimerFile;
@@ -105,13 +106,22 @@ pub(crate) struct OpenFile {
     pub(crate) path: Vec<u8>,
     /// The process group that owns it (F_SETOWN): remembered, nothing more.
     pub(crate) owner: RefCell<u64>,
+    /// What it keeps for its locks.
+    pub(crate) ticket: RefCell<Option<Ticket>>,
 }
 
 impl OpenFile {
     /// An open file at its start.
     pub(crate) fn new(body: Body, flags: u32, path: Vec<u8>) -> Self {
         let flags = Cell::new(flags & open::STATUS);
-        Self { body, flags, offset: Cell::new(0), path, owner: RefCell::new(0) }
+        Self {
+            body,
+            flags,
+            offset: Cell::new(0),
+            path,
+            owner: RefCell::new(0),
+            ticket: RefCell::new(None),
+        }
     }
 
     /// A stream of a job.
@@ -215,7 +225,10 @@ impl OpenFile {
             Body::Memory(node, _) => node.stat(),
             Body::Text(_, stat) | Body::Path(stat) => *stat,
             Body::Directory(directory) => directory.stat,
-            Body::Pipe(end) => anonymous(end.wait_id(), mode::FIFO | 0o600),
+            Body::Pipe(end) => match end.node() {
+                Some(node) => node.stat(),
+                None => anonymous(end.wait_id(), mode::FIFO | 0o600),
+            },
             Body::Socket(socket) => anonymous(socket.id(), mode::SOCKET | 0o777),
             Body::Event(_) | Body::Timer(_) | Body::Epoll(_) => anonymous(1, 0o600),
         }
@@ -299,7 +312,6 @@ fn read_pipe(kernel: &mut Kernel, end: &PipeEnd, into: &mut [u8]) -> Result<Tran
 }
 
 fn write_pipe(kernel: &mut Kernel, end: &PipeEnd, from: &[u8]) -> Result<Transfer, Errno> {
-    debug_assert!(end.side() == Side::Writer, "the access mode keeps readers out");
     let key = WaitKey::Object(end.wait_id());
     match end.write(from) {
         Moved::Bytes(len) => {

@@ -1,10 +1,11 @@
-//! Pipes: a buffer with a reading and a writing end.
+//! Pipes: a buffer with reading and writing ends. A fifo is a pipe whose ends open() makes.
 
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 
+use super::node::Node;
 use super::open_file::Readiness;
 use crate::heap;
 
@@ -16,13 +17,15 @@ pub(crate) const ATOMIC_LEN: usize = 4096;
 /// Wait ids of pipes whose ends were dropped; their waiters must look again.
 pub(crate) type Dropped = Rc<RefCell<Vec<u64>>>;
 
-/// What the two ends share.
+/// What all ends share.
 #[derive(Debug)]
-struct Pipe {
+pub(crate) struct Pipe {
     wait_id: u64,
     bytes: RefCell<VecDeque<u8>>,
     readers: Cell<usize>,
     writers: Cell<usize>,
+    /// How many reading and writing ends there have been.
+    opened: [Cell<u64>; 2],
     /// How often bytes were put in or taken out.
     changes: Cell<u64>,
     dropped: Dropped,
@@ -35,6 +38,18 @@ pub(crate) enum Side {
     Reader,
     /// Bytes go in.
     Writer,
+    /// Both: a fifo that was opened for reading and writing.
+    Both,
+}
+
+impl Side {
+    const fn reads(self) -> bool {
+        !matches!(self, Self::Writer)
+    }
+
+    const fn writes(self) -> bool {
+        !matches!(self, Self::Reader)
+    }
 }
 
 /// One end of a pipe. An end that several descriptors share is still one end.
@@ -42,6 +57,10 @@ pub(crate) enum Side {
 pub(crate) struct PipeEnd {
     pipe: Rc<Pipe>,
     side: Side,
+    /// The other side's ends so far when this one was made.
+    met: u64,
+    /// The name of a fifo.
+    node: Option<Rc<Node>>,
 }
 
 /// What a read or a write of a pipe did.
@@ -59,15 +78,43 @@ pub(crate) enum Moved {
 
 /// Makes a pipe: its reading and its writing end.
 pub(crate) fn new(wait_id: u64, dropped: Dropped) -> (PipeEnd, PipeEnd) {
-    let pipe = Rc::new(Pipe {
-        wait_id,
-        bytes: RefCell::new(VecDeque::new()),
-        readers: Cell::new(1),
-        writers: Cell::new(1),
-        changes: Cell::new(0),
-        dropped,
-    });
-    (PipeEnd { pipe: pipe.clone(), side: Side::Reader }, PipeEnd { pipe, side: Side::Writer })
+    let pipe = Pipe::new(wait_id, dropped);
+    (pipe.end(Side::Reader, None), pipe.end(Side::Writer, None))
+}
+
+impl Pipe {
+    /// A pipe without ends.
+    pub(crate) fn new(wait_id: u64, dropped: Dropped) -> Rc<Self> {
+        Rc::new(Self {
+            wait_id,
+            bytes: RefCell::new(VecDeque::new()),
+            readers: Cell::new(0),
+            writers: Cell::new(0),
+            opened: [Cell::new(0), Cell::new(0)],
+            changes: Cell::new(0),
+            dropped,
+        })
+    }
+
+    /// Makes one end more.
+    pub(crate) fn end(self: &Rc<Self>, side: Side, node: Option<Rc<Node>>) -> PipeEnd {
+        let [readers, writers] = &self.opened;
+        let met = if side.reads() { writers.get() } else { readers.get() };
+        if side.reads() {
+            self.readers.set(self.readers.get() + 1);
+            readers.set(readers.get() + 1);
+        }
+        if side.writes() {
+            self.writers.set(self.writers.get() + 1);
+            writers.set(writers.get() + 1);
+        }
+        PipeEnd { pipe: self.clone(), side, met, node }
+    }
+
+    /// Whether somebody could read now.
+    pub(crate) fn has_readers(&self) -> bool {
+        self.readers.get() > 0
+    }
 }
 
 impl PipeEnd {
@@ -76,9 +123,19 @@ impl PipeEnd {
         self.pipe.wait_id
     }
 
-    /// Which end this is.
-    pub(crate) fn side(&self) -> Side {
-        self.side
+    /// The name of a fifo.
+    pub(crate) fn node(&self) -> Option<&Rc<Node>> {
+        self.node.as_ref()
+    }
+
+    /// Whether an end of the other side is there, or was since this one was made.
+    pub(crate) fn has_met(&self) -> bool {
+        let [readers, writers] = &self.pipe.opened;
+        match self.side {
+            Side::Reader => self.pipe.writers.get() > 0 || writers.get() != self.met,
+            Side::Writer => self.pipe.has_readers() || readers.get() != self.met,
+            Side::Both => true,
+        }
     }
 
     /// Bytes in the buffer.
@@ -150,28 +207,28 @@ impl PipeEnd {
     /// What poll() says.
     pub(crate) fn readiness(&self) -> Readiness {
         let len = self.len();
-        match self.side {
-            Side::Reader => Readiness {
-                can_read: len > 0,
-                is_hung_up: self.pipe.writers.get() == 0,
-                ..Readiness::default()
-            },
-            Side::Writer => Readiness {
-                can_write: CAPACITY - len >= ATOMIC_LEN,
-                is_broken: self.pipe.readers.get() == 0,
-                ..Readiness::default()
-            },
+        Readiness {
+            can_read: self.side.reads() && len > 0,
+            can_write: self.side.writes() && CAPACITY - len >= ATOMIC_LEN,
+            is_hung_up: self.side.reads() && self.pipe.writers.get() == 0 && self.has_met(),
+            is_broken: self.side.writes() && self.pipe.readers.get() == 0,
         }
     }
 }
 
 impl Drop for PipeEnd {
     fn drop(&mut self) {
-        let count = match self.side {
-            Side::Reader => &self.pipe.readers,
-            Side::Writer => &self.pipe.writers,
-        };
-        count.set(count.get() - 1);
+        let Pipe { readers, writers, .. } = &*self.pipe;
+        if self.side.reads() {
+            readers.set(readers.get() - 1);
+        }
+        if self.side.writes() {
+            writers.set(writers.get() - 1);
+        }
+        if readers.get() + writers.get() == 0 {
+            // What nobody has read from a fifo goes with its last end.
+            self.pipe.bytes.take();
+        }
         self.pipe.dropped.borrow_mut().push(self.pipe.wait_id);
     }
 }

@@ -62,6 +62,7 @@ pub(crate) mod mode {
     pub(crate) const FIFO: u32 = 0o010_000;
     pub(crate) const CHARACTER: u32 = 0o020_000;
     pub(crate) const DIRECTORY: u32 = 0o040_000;
+    pub(crate) const BLOCK: u32 = 0o060_000;
     pub(crate) const REGULAR: u32 = 0o100_000;
     pub(crate) const LINK: u32 = 0o120_000;
     pub(crate) const SOCKET: u32 = 0o140_000;

@@ -5,10 +5,12 @@ mod copy;
 mod descriptor;
 mod extended;
 mod ioctl;
+mod lock;
 mod name;
 mod stat;
 mod transfer;
 
+pub(crate) use lock::release_process;
 pub(super) use name::install;
 pub(super) use transfer::{broken_pipe, wait_for};
 
@@ -39,8 +41,8 @@ pub(crate) const CALLS: &[Entry] = &[
     (32, "dup", descriptor::dup),
     (33, "dup2", descriptor::dup2),
     (40, "sendfile", copy::sendfile),
-    (72, "fcntl", descriptor::fcntl), // partial: locks keep nobody out; no leases, seals or F_NOTIFY
-    (73, "flock", descriptor::flock), // partial: locks keep nobody out
+    (72, "fcntl", descriptor::fcntl), // partial: no leases, seals or F_NOTIFY
+    (73, "flock", lock::flock),
     (74, "fsync", descriptor::fsync),
     (75, "fdatasync", descriptor::fsync),
     (76, "truncate", attribute::truncate),
@@ -62,6 +64,7 @@ pub(crate) const CALLS: &[Entry] = &[
     (93, "fchown", attribute::fchown), // partial: user and group 0 only
     (94, "lchown", attribute::chown), // partial: user and group 0 only
     (95, "umask", attribute::umask),
+    (133, "mknod", name::mknod), // partial: regular files and fifos
     (137, "statfs", stat::statfs),
     (138, "fstatfs", stat::fstatfs),
     (162, "sync", descriptor::sync),
@@ -82,6 +85,7 @@ pub(crate) const CALLS: &[Entry] = &[
     (221, "fadvise64", descriptor::fsync),
     (257, "openat", name::openat),
     (258, "mkdirat", name::mkdirat),
+    (259, "mknodat", name::mknodat),        // partial: as mknod
     (260, "fchownat", attribute::fchownat), // partial: user and group 0 only
     (262, "newfstatat", stat::newfstatat),
     (263, "unlinkat", name::unlinkat),

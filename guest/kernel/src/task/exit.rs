@@ -8,6 +8,7 @@ use crate::kernel::Kernel;
 use crate::number::Tid;
 use crate::signal::action::flag;
 use crate::signal::{Signal, SignalInfo, code, send_process};
+use crate::syscall::file::release_process;
 use crate::syscall::futex;
 use crate::syscall::request::WaitKey;
 use crate::task::process::WaitStatus;
@@ -29,6 +30,7 @@ impl Kernel {
         self.clear_tid(tid);
         self.save_extended(tid);
         let Some(task) = self.tasks.remove(&tid) else { return };
+        self.files.opening.remove(&tid);
         if let TaskState::Blocked(wait) = &task.state
             && let Some(deadline) = wait.deadline
         {
@@ -69,6 +71,7 @@ impl Kernel {
     /// The last task of a process is gone.
     fn end_process(&mut self, id: Tid, status: WaitStatus) {
         self.adopt_children(id);
+        release_process(self, id);
         let Some(process) = self.processes.get_mut(&id) else { return };
         process.ended = Some(status);
         let (parent, exit_signal, job) = (process.parent, process.exit_signal, process.job);

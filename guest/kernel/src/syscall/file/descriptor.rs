@@ -1,7 +1,7 @@
 //! Descriptors: closing, duplicating, their flags and offsets.
 
 use super::super::request::{Outcome, Request};
-use super::{descriptor_limit, file_of};
+use super::{descriptor_limit, file_of, lock};
 use crate::errno::Errno;
 use crate::file::open_file::Body;
 use crate::file::pipe;
@@ -9,12 +9,13 @@ use crate::file::table::OnExec;
 use crate::file::uapi::open;
 use crate::file::{OpenFile, table_of, wake_dropped};
 use crate::kernel::Kernel;
-use crate::number::{low_i32, low_u32};
+use crate::number::low_u32;
 
 /// close(fd)
 pub(super) fn close(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let table = table_of(kernel, request.tid);
     let file = table.borrow_mut().remove(request.args[0])?;
+    lock::closed(kernel, request.tid, &file);
     drop(file);
     wake_dropped(kernel);
     Ok(Outcome::Done(0))
@@ -35,7 +36,8 @@ pub(super) fn close_range(kernel: &mut Kernel, request: &mut Request) -> Result<
         if flags & CLOEXEC != 0 {
             table.borrow_mut().set_on_exec(fd, OnExec::Close)?;
         } else {
-            table.borrow_mut().remove(fd)?;
+            let file = table.borrow_mut().remove(fd)?;
+            lock::closed(kernel, request.tid, &file);
         }
     }
     wake_dropped(kernel);
@@ -88,7 +90,12 @@ fn replace(kernel: &mut Kernel, request: &Request, on_exec: OnExec) -> Result<Ou
     if new >= descriptor_limit(kernel, request) {
         return Err(Errno::EBADF);
     }
-    table_of(kernel, request.tid).borrow_mut().put(new, file, on_exec);
+    let table = table_of(kernel, request.tid);
+    let former = table.borrow_mut().remove(new);
+    table.borrow_mut().put(new, file, on_exec);
+    if let Ok(former) = former {
+        lock::closed(kernel, request.tid, &former);
+    }
     wake_dropped(kernel);
     Ok(Outcome::Done(new))
 }
@@ -100,14 +107,8 @@ mod command {
     pub(super) const SETFD: u32 = 2;
     pub(super) const GETFL: u32 = 3;
     pub(super) const SETFL: u32 = 4;
-    pub(super) const GETLK: u32 = 5;
-    pub(super) const SETLK: u32 = 6;
-    pub(super) const SETLKW: u32 = 7;
     pub(super) const SETOWN: u32 = 8;
     pub(super) const GETOWN: u32 = 9;
-    pub(super) const OFD_GETLK: u32 = 36;
-    pub(super) const OFD_SETLK: u32 = 37;
-    pub(super) const OFD_SETLKW: u32 = 38;
     pub(super) const DUPFD_CLOEXEC: u32 = 1030;
     pub(super) const SETPIPE_SZ: u32 = 1031;
     pub(super) const GETPIPE_SZ: u32 = 1032;
@@ -121,6 +122,11 @@ pub(super) fn fcntl(kernel: &mut Kernel, request: &mut Request) -> Result<Outcom
     let [fd, command, argument, ..] = request.args;
     let file = file_of(kernel, request, fd)?;
     let table = table_of(kernel, request.tid);
+    match lock::command(command) {
+        Some((holder, Some(refused))) => return lock::set(kernel, request, &file, holder, refused),
+        Some((holder, None)) => return lock::get(kernel, request, &file, holder),
+        None => {}
+    }
     let value = match low_u32(command) {
         command::DUPFD | command::DUPFD_CLOEXEC => {
             if u64::from(low_u32(argument)) >= descriptor_limit(kernel, request) {
@@ -141,9 +147,6 @@ pub(super) fn fcntl(kernel: &mut Kernel, request: &mut Request) -> Result<Outcom
             file.flags.set(kept | low_u32(argument) & open::CHANGEABLE);
             0
         }
-        command::GETLK | command::OFD_GETLK => get_lock(kernel, request, argument)?,
-        // Differs from Linux: locks are granted to everyone; they keep nobody out.
-        command::SETLK | command::SETLKW | command::OFD_SETLK | command::OFD_SETLKW => 0,
         command::SETOWN => {
             file.owner.replace(argument);
             0
@@ -153,13 +156,6 @@ pub(super) fn fcntl(kernel: &mut Kernel, request: &mut Request) -> Result<Outcom
         _ => return Err(Errno::EINVAL),
     };
     Ok(Outcome::Done(value))
-}
-
-/// Says of a lock that nobody holds it.
-fn get_lock(kernel: &Kernel, request: &Request, gva: u64) -> Result<u64, Errno> {
-    const F_UNLCK: u16 = 2;
-    kernel.user(request.tid).write(gva, &F_UNLCK.to_le_bytes())?;
-    Ok(0)
 }
 
 /// The size of a pipe, which is always the same: what is asked for is granted up to that.
@@ -209,17 +205,6 @@ pub(super) fn lseek(kernel: &mut Kernel, request: &mut Request) -> Result<Outcom
     }
     file.offset.set(target);
     Ok(Outcome::Done(target))
-}
-
-/// flock(fd, operation). Differs from Linux: locks keep nobody out.
-pub(super) fn flock(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
-    const ANY_OPERATION: i32 = 1 | 2 | 4 | 8;
-    let [fd, operation, ..] = request.args;
-    file_of(kernel, request, fd)?;
-    match low_i32(operation) {
-        operation if operation & !ANY_OPERATION == 0 && operation & !4 != 0 => Ok(Outcome::Done(0)),
-        _ => Err(Errno::EINVAL),
-    }
 }
 
 /// fsync(fd) and the calls that only advise: nothing is ever written back later.

@@ -1,6 +1,6 @@
 //! Names: opening, making, removing, renaming, listing, and the working directory.
 
-use super::super::request::{Outcome, Request};
+use super::super::request::{Outcome, Request, Wait, WaitKey};
 use super::{AT_CWD, absolute, descriptor_limit, file_of, given_path};
 use crate::errno::Errno;
 use crate::file::change::{self, Removed, Replace};
@@ -13,6 +13,7 @@ use crate::heap;
 use crate::host::Follow;
 use crate::kernel::Kernel;
 use crate::number::{index, low_u32};
+use crate::signal::has_deliverable;
 use alloc::rc::Rc;
 
 /// Most bytes of directory entries one call gives.
@@ -41,12 +42,37 @@ fn open_at(
     [flags, mode]: [u64; 2],
 ) -> Result<Outcome, Errno> {
     const BOTH_MODES: u32 = 3;
+    if let Some(file) = kernel.files.opening.remove(&request.tid) {
+        return finish_open(kernel, request, file, low_u32(flags));
+    }
     let absolute = absolute(kernel, request, directory, path_gva)?;
     let flags = low_u32(flags) | flag::LARGE_FILE;
     if flags & flag::ACCESS_MODE == BOTH_MODES && flags & flag::PATH == 0 {
         return Err(Errno::EINVAL);
     }
     let file = opening::open(kernel, request.tid, &absolute, flags, low_u32(mode))?;
+    finish_open(kernel, request, file, flags)
+}
+
+/// Gives a file its descriptor; an end of a fifo first waits for the other side.
+fn finish_open(
+    kernel: &mut Kernel,
+    request: &Request,
+    file: Rc<OpenFile>,
+    flags: u32,
+) -> Result<Outcome, Errno> {
+    if let Body::Pipe(end) = &file.body
+        && end.node().is_some()
+        && flags & flag::NON_BLOCKING == 0
+        && !end.has_met()
+    {
+        let wait = Wait::on(WaitKey::Object(end.wait_id()));
+        // A signal ends the call without another look at it, and with it this end.
+        if !has_deliverable(kernel, request.tid) {
+            kernel.files.opening.insert(request.tid, file);
+        }
+        return Ok(Outcome::Block(wait));
+    }
     install(kernel, request, file, flags).map(Outcome::Done)
 }
 
@@ -143,6 +169,33 @@ pub(super) fn mkdir(kernel: &mut Kernel, request: &mut Request) -> Result<Outcom
 pub(super) fn mkdirat(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let [fd, path_gva, mode, ..] = request.args;
     make_directory(kernel, request, fd, path_gva, mode)
+}
+
+/// Makes a file that is not opened: a regular one or a fifo.
+///
+/// Differs from Linux: device files and sockets cannot be made.
+fn make_node(
+    kernel: &mut Kernel,
+    request: &Request,
+    fd: u64,
+    path_gva: u64,
+    mode: u64,
+) -> Result<Outcome, Errno> {
+    let absolute = absolute(kernel, request, fd, path_gva)?;
+    change::make_node(kernel, request.tid, &absolute, low_u32(mode))?;
+    Ok(Outcome::Done(0))
+}
+
+/// mknod(path, mode, device)
+pub(super) fn mknod(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    let [path_gva, mode, ..] = request.args;
+    make_node(kernel, request, AT_CWD, path_gva, mode)
+}
+
+/// mknodat(directory, path, mode, device)
+pub(super) fn mknodat(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    let [fd, path_gva, mode, ..] = request.args;
+    make_node(kernel, request, fd, path_gva, mode)
 }
 
 fn remove(
