@@ -84,8 +84,12 @@ pub(crate) struct Paused<'a>(&'a Gate);
 
 impl Drop for Paused<'_> {
     fn drop(&mut self) {
-        self.0.lock().pauses -= 1;
-        self.0.changed.notify_all();
+        let mut state = self.0.lock();
+        state.pauses -= 1;
+        if state.is_parked && state.pauses == 0 {
+            drop(state);
+            self.0.changed.notify_all();
+        }
     }
 }
 
@@ -140,12 +144,15 @@ impl Gate {
     }
 
     /// Waits until the vCPU stands still outside the guest. Faults are still served meanwhile.
-    /// Caller holds no lock.
+    /// Caller holds no lock. One that idles stands still already, and parks before it goes on.
     pub(crate) fn pause(&self) -> Paused<'_> {
         let mut state = self.lock();
         state.pauses += 1;
-        self.kick(&state);
-        while state.vcpu.is_some() && !state.is_parked {
+        let runs = |state: &State| state.vcpu.is_some() && !state.is_parked && !state.is_idle;
+        if runs(&state) {
+            self.kick(&state);
+        }
+        while runs(&state) {
             state = self.changed.wait(state).expect("no thread panics with the gate locked");
         }
         Paused(self)
