@@ -310,8 +310,8 @@ impl Filesystem for Fuse {
             Ok(()) => reply.written(size),
             Err(errno) => reply.error(errno),
         };
-        if !open.file.pauses {
-            return answer(writing::write(&self.service, client, target, data), reply);
+        if let Some(result) = writing::write_at_once(&self.service, client, target, data) {
+            return answer(result, reply);
         }
         let (service, data) = (Arc::clone(&self.service), data.to_vec());
         let work = move || answer(writing::write(&service, client, target, &data), reply);

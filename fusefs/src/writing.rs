@@ -37,13 +37,8 @@ pub(crate) fn write(
     (group, file): (GroupId, &ControlFile),
     data: &[u8],
 ) -> Result<()> {
-    if data.len() > WRITE_MAX {
-        return Err(Errno::E2BIG);
-    }
-    // A removed group answers ENODEV whatever is written.
-    service.settings(group)?;
-    let text = values::written_text(data).map_err(errno::of_parse)?;
-    let writing = Writing { service, client, group, text };
+    let writing = Writing::new(service, client, group, data)?;
+    let text = writing.text;
     match file.write {
         Write::Refused => Err(Errno::EINVAL),
         Write::Limit(resource) => writing.set_limit(resource),
@@ -61,6 +56,29 @@ pub(crate) fn write(
             Field::Usage | Field::Limit => Err(Error::Invalid),
         }),
         Write::Call(handler) => handler(&writing),
+    }
+}
+
+/// Same as [`write`], if the guest need not be waited for; none, and nothing changed but failure
+/// counts, if it has to be. A limit that fits is the usual case.
+pub(crate) fn write_at_once(
+    service: &Service,
+    client: Client,
+    (group, file): (GroupId, &ControlFile),
+    data: &[u8],
+) -> Option<Result<()>> {
+    let Write::Limit(resource) = file.write else {
+        return (!file.pauses).then(|| write(service, client, (group, file), data));
+    };
+    let attempt = Writing::new(service, client, group, data).and_then(|writing| {
+        let limit = values::parse_size(writing.text).map_err(errno::of_parse)?;
+        Ok(writing.try_limit(resource, limit))
+    });
+    match attempt {
+        Err(errno) => Some(Err(errno)),
+        Ok(Ok(())) => Some(Ok(())),
+        Ok(Err((why, None))) => Some(Err(errno::of_group(why))),
+        Ok(Err((_, Some(_)))) => None,
     }
 }
 
@@ -137,7 +155,21 @@ pub(crate) fn force_empty(writing: &Writing<'_>) -> Result<()> {
     }
 }
 
-impl Writing<'_> {
+/// From which group how many pages would have to be reclaimed.
+type Obstacle = (GroupId, Pages);
+
+impl<'a> Writing<'a> {
+    /// Checks what is written before any handler sees it.
+    fn new(service: &'a Service, client: Client, group: GroupId, data: &'a [u8]) -> Result<Self> {
+        if data.len() > WRITE_MAX {
+            return Err(Errno::E2BIG);
+        }
+        // A removed group answers ENODEV whatever is written.
+        service.settings(group)?;
+        let text = values::written_text(data).map_err(errno::of_parse)?;
+        Ok(Self { service, client, group, text })
+    }
+
     /// Changes something in the accounting.
     fn set(&self, change: impl FnOnce(&mut Memcg) -> std::result::Result<(), Error>) -> Result<()> {
         self.service.accounting(change).map_err(errno::of_group)
@@ -150,11 +182,7 @@ impl Writing<'_> {
         let limit = values::parse_size(self.text).map_err(errno::of_parse)?;
         let mut rounds = 0;
         loop {
-            let outcome = self.service.accounting(|memcg| {
-                let outcome = memcg.set_limit(self.group, resource, limit);
-                outcome.map_err(|why| (why, self.in_the_way(memcg, resource, limit, why)))
-            });
-            let Err((why, obstacle)) = outcome else { break };
+            let Err((why, obstacle)) = self.try_limit(resource, limit) else { return Ok(()) };
             rounds += 1;
             let obstacle = obstacle.filter(|_| rounds <= RECLAIM_ROUNDS_MAX);
             let reclaim = |(group, wanted)| self.service.host.reclaim(group, wanted);
@@ -165,18 +193,30 @@ impl Writing<'_> {
                 return Err(Errno::EINTR);
             }
         }
+    }
+
+    /// Sets a limit, if nothing is in the way.
+    fn try_limit(
+        &self,
+        resource: Resource,
+        limit: Pages,
+    ) -> std::result::Result<(), (Error, Option<Obstacle>)> {
+        self.service.accounting(|memcg| {
+            let outcome = memcg.set_limit(self.group, resource, limit);
+            outcome.map_err(|why| (why, self.in_the_way(memcg, resource, limit, why)))
+        })?;
         self.service.host.notify(GroupEvent::LimitChanged(self.group));
         Ok(())
     }
 
-    /// From which group how much would have to be reclaimed for a refused limit to be set.
+    /// What would have to be reclaimed for a refused limit to be set.
     fn in_the_way(
         &self,
         memcg: &Memcg,
         resource: Resource,
         limit: Pages,
         why: Error,
-    ) -> Option<(GroupId, Pages)> {
+    ) -> Option<Obstacle> {
         match why {
             Error::Busy if is_reclaimable(resource) => {
                 let usage = memcg.counter(self.group, resource).ok()?.usage();
