@@ -1,34 +1,28 @@
 //! `cgroup.event_control`: an eventfd of a client that is signalled when something happens.
 //!
-//! The client names descriptors of its own; they are fetched through a pidfd. Differs from Linux,
-//! where closing the eventfd ends a registration: our copy keeps it open, so that a registration
-//! ends with its group or with the process that made it. Thresholds are exact, where Linux looks every
-//! 128 page events: the accounting notes every crossing, and the machine hands them on.
+//! A registration ends with its group, or when nobody has a descriptor of the eventfd any more.
+//! Thresholds are exact, where Linux looks every 128 page events: the accounting notes every crossing,
+//! and the machine hands them on.
 //!
 //! The lock of the registrations is a leaf: the accounting is never asked while it is held.
 
+mod listener;
+mod registering;
+mod tidying;
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
-use std::time::Duration;
 
 use fuser::{Errno, INodeNo};
-use memcg::{Crossing, GroupId, Memcg, Pages, Resource};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{AtFlags, OFlags, StatxFlags, statx};
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use memcg::{Crossing, GroupId, Memcg};
 
-use crate::errno::{self, Result};
+use crate::errno::Result;
 use crate::service::Service;
-use crate::values::{self, Registration};
-use crate::writing::Writing;
-
-/// How often registrations of processes that have ended are looked for. Nobody hears them, so that
-/// only their descriptors depend on it.
-const FORGET_EVERY: Duration = Duration::from_secs(1);
+use listener::{Event, Listener, Reach, What};
+pub(crate) use registering::register;
 
 /// How hard it is to free memory in a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,33 +63,8 @@ pub struct Listeners {
 #[derive(Debug, Default)]
 pub(crate) struct Registrations {
     all: Mutex<Vec<Listener>>,
+    made: AtomicU64,
     is_tidying: AtomicBool,
-}
-
-#[derive(Debug)]
-struct Listener {
-    group: GroupId,
-    what: What,
-    event: OwnedFd,
-    process: OwnedFd,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum What {
-    Threshold { resource: Resource, at: Pages },
-    OutOfMemory,
-    Pressure { level: Pressure, reach: Reach },
-}
-
-/// From which groups pressure is heard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reach {
-    /// Those below, until somebody there has heard it.
-    Default,
-    /// All below.
-    Hierarchy,
-    /// None but the own.
-    Local,
 }
 
 impl std::fmt::Debug for Listeners {
@@ -143,125 +112,10 @@ impl Listeners {
     }
 }
 
-/// Writes `cgroup.event_control`.
-pub(crate) fn register(writing: &Writing<'_>) -> Result<()> {
-    let Writing { service, client, group, text } = *writing;
-    let registration = values::parse_registration(text).map_err(errno::of_parse)?;
-    let Registration { event_fd, target_fd, args } = registration;
-    let process = client.process().and_then(Pid::from_raw).ok_or(Errno::ESRCH)?;
-    let process = pidfd_open(process, PidfdFlags::empty()).map_err(of_rustix)?;
-    let event = fetch(&process, event_fd)?;
-    if !is_eventfd(&event) {
-        return Err(Errno::EINVAL);
-    }
-    let target = fetch(&process, target_fd)?;
-    let node = service.node(inode_of(service, &target)?).map_err(|_stale| Errno::EINVAL)?;
-    let may_read = |attributes: &crate::attributes::Attributes| {
-        attributes.may_read(client.uid(), client.gid())
-    };
-    if !service.directories.attributes(node, may_read) {
-        return Err(Errno::EACCES);
-    }
-    let file = node.file.filter(|_row| node.group == group).ok_or(Errno::EINVAL)?.file();
-    let what = match file.name {
-        "memory.usage_in_bytes" => threshold(service, group, Resource::Memory, args)?,
-        "memory.memsw.usage_in_bytes" => threshold(service, group, Resource::Memsw, args)?,
-        "memory.oom_control" => What::OutOfMemory,
-        "memory.pressure_level" => pressure(args)?,
-        _ => return Err(Errno::EINVAL),
-    };
-    service.listen(Listener { group, what, event, process });
-    Ok(())
-}
-
-/// Copies a descriptor of another process.
-fn fetch(process: &OwnedFd, number: u32) -> Result<OwnedFd> {
-    let number = i32::try_from(number).map_err(|_too_large| Errno::EBADF)?;
-    let fd = pidfd_getfd(process, number, PidfdGetfdFlags::empty()).map_err(of_rustix)?;
-    let flags = rustix::fs::fcntl_getfl(&fd).map_err(of_rustix)?;
-    // A descriptor that only names a file is as good as none.
-    if flags.contains(OFlags::PATH) { Err(Errno::EBADF) } else { Ok(fd) }
-}
-
-fn of_rustix(error: rustix::io::Errno) -> Errno {
-    Errno::from_i32(error.raw_os_error())
-}
-
-fn is_eventfd(fd: &OwnedFd) -> bool {
-    use std::os::fd::AsRawFd;
-    let link = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
-    link.is_ok_and(|link| link.to_str() == Some("anon_inode:[eventfd]"))
-}
-
-/// Returns the inode number of a file of this mount.
-fn inode_of(service: &Service, target: &OwnedFd) -> Result<INodeNo> {
-    // Without the flag the kernel might ask this very file system, which is busy answering.
-    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-    let found = statx(target, "", flags, StatxFlags::INO).map_err(of_rustix)?;
-    let device = rustix::fs::makedev(found.stx_dev_major, found.stx_dev_minor);
-    if service.device.get() == Some(&device) {
-        Ok(INodeNo(found.stx_ino))
-    } else {
-        Err(Errno::EINVAL)
-    }
-}
-
-fn threshold(service: &Service, group: GroupId, resource: Resource, args: &str) -> Result<What> {
-    if args.starts_with(' ') {
-        return Err(Errno::EINVAL);
-    }
-    let at = values::parse_size(args).map_err(errno::of_parse)?;
-    service.accounting(|memcg| memcg.watch_usage(group, resource, at)).map_err(errno::of_group)?;
-    Ok(What::Threshold { resource, at })
-}
-
-/// Linux v6.18 mm/vmpressure.c `vmpressure_register_event`: a level, and how far to listen.
-fn pressure(args: &str) -> Result<What> {
-    let mut words = args.split(',');
-    let level = match words.next() {
-        Some("low") => Pressure::Low,
-        Some("medium") => Pressure::Medium,
-        Some("critical") => Pressure::Critical,
-        _ => return Err(Errno::EINVAL),
-    };
-    let reach = match words.next() {
-        None | Some("default") => Reach::Default,
-        Some("hierarchy") => Reach::Hierarchy,
-        Some("local") => Reach::Local,
-        Some(_) => return Err(Errno::EINVAL),
-    };
-    Ok(What::Pressure { level, reach })
-}
-
 /// Tells whether `group` is `above` or below it.
 fn is_within(memcg: &Memcg, group: GroupId, above: GroupId) -> bool {
     let mut path = std::iter::successors(Some(group), |group| memcg.parent(*group));
     path.any(|group| group == above)
-}
-
-impl Listener {
-    fn signal(&self) {
-        // An eventfd that is nearly full would block the writer; its reader has signals enough.
-        if is_ready(&self.event, PollFlags::OUT)
-            && let Err(error) = rustix::io::write(&self.event, &1_u64.to_ne_bytes())
-        {
-            log::debug!("cannot signal an eventfd: {error}");
-        }
-    }
-
-    fn is_abandoned(&self) -> bool {
-        is_ready(&self.process, PollFlags::IN)
-    }
-
-    fn hears(&self, crossing: &Crossing) -> bool {
-        let Crossing { group, resource, at, .. } = *crossing;
-        self.group == group && self.what == What::Threshold { resource, at }
-    }
-}
-
-fn is_ready(fd: &impl AsFd, flags: PollFlags) -> bool {
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut [PollFd::new(fd, flags)], Some(&now)).is_ok_and(|ready| ready > 0)
 }
 
 impl Registrations {
@@ -271,22 +125,22 @@ impl Registrations {
 }
 
 impl Service {
-    fn listen(&self, listener: Listener) {
-        let is_under_oom = listener.what == What::OutOfMemory
-            && self.accounting(|memcg| memcg.is_under_oom(listener.group)) == Ok(true);
+    fn listen(&self, group: GroupId, what: What, event: Event) -> Result<()> {
+        let serial = self.registrations.made.fetch_add(1, Ordering::Relaxed);
+        let listener = Listener { serial, group, what, event };
+        let is_under_oom = what == What::OutOfMemory
+            && self.accounting(|memcg| memcg.is_under_oom(group)) == Ok(true);
         if is_under_oom {
             listener.signal();
         }
         self.registrations.lock().push(listener);
-        if !self.registrations.is_tidying.swap(true, Ordering::AcqRel) {
-            let service = Weak::clone(&self.this);
-            let tidy = move || forget_the_dead(&service);
-            if let Err(error) = thread::Builder::new().name("registrations".to_owned()).spawn(tidy)
-            {
-                log::warn!("no thread to forget clients that end: {error}");
-                self.registrations.is_tidying.store(false, Ordering::Release);
-            }
+        if self.settings(group).is_err() {
+            // It was removed before this one was in the list, and nobody has told it.
+            self.registrations.lock().retain(|listener| listener.serial != serial);
+            return Err(Errno::ENODEV);
         }
+        self.tidy_up();
+        Ok(())
     }
 
     /// Signals whoever listens in a group that was removed, for the last time. As on Linux, the
@@ -360,37 +214,6 @@ impl Service {
                 }
             }
         }
-    }
-
-    /// Forgets listeners whose process has ended; false when nobody listens any more.
-    fn forget_abandoned(&self) -> bool {
-        let mut all = self.registrations.lock();
-        let abandoned: Vec<Listener> =
-            all.extract_if(.., |listener| listener.is_abandoned()).collect();
-        let is_empty = all.is_empty();
-        drop(all);
-        for Listener { group, what, .. } in abandoned {
-            if let What::Threshold { resource, at } = what {
-                self.accounting(|memcg| memcg.unwatch_usage(group, resource, at));
-            }
-        }
-        !is_empty
-    }
-}
-
-/// Runs as long as the mount is there and somebody listens.
-fn forget_the_dead(service: &Weak<Service>) {
-    while let Some(service) = service.upgrade() {
-        if !service.forget_abandoned() {
-            service.registrations.is_tidying.store(false, Ordering::Release);
-            // Somebody may have come between the two lines above.
-            let is_alone = service.registrations.lock().is_empty();
-            if is_alone || service.registrations.is_tidying.swap(true, Ordering::AcqRel) {
-                return;
-            }
-        }
-        drop(service);
-        thread::sleep(FORGET_EVERY);
     }
 }
 

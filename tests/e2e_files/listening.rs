@@ -1,10 +1,12 @@
 //! Notifications, heard by a listener in C.
 
 use std::fs;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
+use rustix::event::{EventfdFlags, eventfd};
 use vmcg_tests::PAGE;
 use vmcg_tests::deadline::wait_until;
 use vmcg_tests::group::Group;
@@ -135,6 +137,38 @@ fn a_listener_that_ends_is_forgotten() {
     drop(listeners);
     wait_until("their descriptors are closed", || descriptors() <= before);
     assert_eq!(machine.run(&group, "hog", &["4M", "0"]).status, 0);
+    machine.finish();
+}
+
+/// As with Linux: what counts is whether anybody can still hear, not who has asked.
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn a_closed_eventfd_is_forgotten_and_one_that_was_registered_by_somebody_else_is_not() {
+    let machine = Machine::up();
+    let group = machine.group("A");
+    let [daemon] = machine.daemons()[..] else { panic!("one daemon") };
+    let descriptors = || fs::read_dir(format!("/proc/{daemon}/fd")).expect("it runs").count();
+    let before = descriptors();
+    let usage = fs::File::open(group.dir().join("memory.usage_in_bytes")).expect("a file");
+    let event = || eventfd(0, EventfdFlags::empty()).expect("an eventfd");
+    let (closed, passed_on) = (event(), event());
+    let line = |event: &OwnedFd| format!("{} {} 1M", event.as_raw_fd(), usage.as_raw_fd());
+    group.write("cgroup.event_control", &line(&closed)).expect("a registration");
+    // The shell inherits both descriptors, registers, and ends.
+    rustix::io::fcntl_setfd(&usage, rustix::io::FdFlags::empty()).expect("a flag of ours");
+    let mut shell = Command::new("sh");
+    let control = group.dir().join("cgroup.event_control");
+    shell.arg("-c").arg(format!("echo '{}' > {}", line(&passed_on), control.display()));
+    assert_eq!(Running::start(shell).finish().status, 0);
+    assert_eq!(descriptors(), before + 2);
+    drop(closed);
+    wait_until("one of them is forgotten", || descriptors() == before + 1);
+    assert_eq!(machine.run(&group, "hog", &["4M", "0"]).status, 0);
+    let mut count = [0; 8];
+    rustix::io::read(&passed_on, &mut count).expect("an eventfd is readable");
+    assert!(u64::from_ne_bytes(count) > 0);
+    drop(passed_on);
+    wait_until("nobody is left", || descriptors() == before);
     machine.finish();
 }
 
