@@ -1,6 +1,6 @@
 //! The real guest as the accounting sees it.
 
-use memcg::{Gfn, Guest, Gva, Pages, ScanError, ScannedPage, Tid};
+use memcg::{Gfn, Guest, Gva, ScanError, ScannedPage, Tid};
 
 use crate::fault::{kind_of, send_kill};
 use crate::machine::Machine;
@@ -64,16 +64,6 @@ impl Guest for RealGuest<'_> {
             }
         })
         .map_err(|_| ScanError::Broken(tid))
-    }
-
-    fn resident(&mut self, tid: Tid) -> Pages {
-        let mut count = 0;
-        // A broken address space counts for what was seen of it: the number only ranks victims.
-        let walked = self.scan(tid, Gva::ZERO, u64::MAX, &mut |_| count += 1);
-        if walked.is_err() {
-            log::debug!("the page tables of task {tid} could not be walked to the end");
-        }
-        Pages::new(count)
     }
 
     fn kill(&mut self, tid: Tid) {

@@ -167,10 +167,6 @@ impl Guest for Spaces {
         Ok((end < space.len() as u64).then_some(Gva::new(end)))
     }
 
-    fn resident(&mut self, tid: Tid) -> Pages {
-        Pages::new(self.0.get(&tid).map_or(0, |space| space.len() as u64))
-    }
-
     fn kill(&mut self, tid: Tid) {
         self.0.remove(&tid);
     }

@@ -101,10 +101,6 @@ impl Guest for Dense {
         Ok((end < self.pages).then_some(Gva::new(end)))
     }
 
-    fn resident(&mut self, _tid: Tid) -> Pages {
-        Pages::new(self.pages)
-    }
-
     fn kill(&mut self, _tid: Tid) {}
 }
 

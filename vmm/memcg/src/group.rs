@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::owners::SlotId;
+use crate::psi::Stalls;
 use crate::settings::Settings;
 use crate::stat::{Events, Gauges, Sums};
+use crate::vmpressure::Window;
 use crate::{Counter, Error, Resource, Tid};
 
 /// Names a group for as long as it exists; a later group never has the same name.
@@ -60,6 +62,10 @@ pub(crate) struct Group {
     pub(crate) events: Events,
     pub(crate) sums: Sums,
     pub(crate) settings: Settings,
+    pub(crate) window: Window,
+    /// Tasks here and in living groups below.
+    pub(crate) tasks_below: u32,
+    pub(crate) stalls: Stalls,
 }
 
 impl Group {

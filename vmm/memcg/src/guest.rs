@@ -59,9 +59,6 @@ pub trait Guest {
         visit: &mut dyn FnMut(ScannedPage),
     ) -> Result<Option<Gva>, ScanError>;
 
-    /// Number of pages the address space of `tid` has present; zero when there is no such task.
-    fn resident(&mut self, tid: Tid) -> Pages;
-
     /// Makes the guest kill the process of `tid`.
     fn kill(&mut self, tid: Tid);
 

@@ -28,17 +28,21 @@ mod kmem;
 mod limits;
 mod offline;
 mod oom;
+mod oom_wait;
 mod owners;
+mod psi;
 mod recharge;
 mod reclaim;
 mod resource;
 mod settings;
+mod stalls;
 mod stat;
 mod tasks;
 mod thresholds;
 mod transit;
 mod tree;
 mod units;
+mod vmpressure;
 mod walk;
 mod wall;
 
@@ -51,6 +55,8 @@ pub use frames::Kind;
 pub use group::GroupId;
 pub use guest::{Evicted, Guest, ScanError, ScannedPage};
 pub use held::Held;
+pub use oom::{OomReport, OomTask, Verdict};
+pub use psi::{Hundredths, Stall, StallShare};
 pub use recharge::{Move, MoveError, MoveReport, Policy, Progress, Scope, Skipped};
 pub use reclaim::{Effort, Reclaimed};
 pub use resource::{HugeSize, HugeUse, Resource};
@@ -58,6 +64,7 @@ pub use settings::Settings;
 pub use stat::{Amounts, Events, Fault, Stat};
 pub use thresholds::Crossing;
 pub use units::{Gfn, Gva, Pages, Tid};
+pub use vmpressure::PressureLevel;
 
 use frames::Frames;
 use group::Groups;
@@ -81,6 +88,12 @@ pub struct Memcg {
     strays: Strays,
     thresholds: Thresholds,
     reclaim: reclaim::Position,
+    oom_reports: oom::OomReports,
+    waiters: oom_wait::Waiters,
+    /// Pressure events nobody has taken yet.
+    pressure: Vec<(GroupId, PressureLevel)>,
+    /// The latest time anybody has told, in microseconds.
+    now_us: u64,
     /// Charges held by [`Held`] values.
     tokens: u64,
     ahead: kmem::Ahead,
@@ -104,6 +117,10 @@ impl Memcg {
             strays: Strays::default(),
             thresholds: Thresholds::default(),
             reclaim: reclaim::Position::default(),
+            oom_reports: oom::OomReports::default(),
+            waiters: oom_wait::Waiters::default(),
+            pressure: Vec::new(),
+            now_us: 0,
             tokens: 0,
             ahead: kmem::Ahead::default(),
         };

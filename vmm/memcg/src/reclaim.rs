@@ -61,6 +61,20 @@ impl Memcg {
         goal: Pages,
         effort: Effort,
     ) -> Reclaimed {
+        let done = self.take_from(guest, group, goal, effort);
+        if let Ok(index) = self.groups.index(group) {
+            self.note_pressure(index, done.scanned, done.reclaimed);
+        }
+        done
+    }
+
+    fn take_from(
+        &mut self,
+        guest: &mut dyn Guest,
+        group: GroupId,
+        goal: Pages,
+        effort: Effort,
+    ) -> Reclaimed {
         let mut done = Reclaimed::default();
         let frames = self.config.frames;
         for _ in 0..frames {

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use crate::stalls::Presence;
 use crate::{Error, GroupId, Memcg, Tid};
 
 /// A live task.
@@ -15,6 +16,8 @@ pub(crate) struct Task {
     pub(crate) tgid: Tid,
     /// The move it is in the middle of, if new anonymous pages are to move along.
     pub(crate) transit: Option<u32>,
+    /// It waits for memory.
+    pub(crate) is_stalled: bool,
 }
 
 /// All live tasks.
@@ -71,7 +74,7 @@ impl Memcg {
     /// [`Error::Exists`] when the task id is taken, [`Error::Dead`] when the group was removed.
     pub fn task_new(&mut self, tid: Tid, tgid: Tid, group: GroupId) -> Result<(), Error> {
         let index = self.groups.index(group)?;
-        self.add_task(tid, Task { group: index, tgid, transit: None })
+        self.add_task(tid, Task { group: index, tgid, transit: None, is_stalled: false })
     }
 
     /// Adds a task to the group its parent is in. A new thread of a process that is being moved as a
@@ -84,7 +87,7 @@ impl Memcg {
         let moving = parent.transit.filter(|transit| {
             tgid == parent.tgid && self.transits.at(*transit).scope == crate::Scope::Process
         });
-        self.add_task(child, Task { group: parent.group, tgid, transit: moving })
+        self.add_task(child, Task { group: parent.group, tgid, transit: moving, is_stalled: false })
     }
 
     /// Removes a task; its pages stay charged until they are freed. A move of its address space that
@@ -95,7 +98,9 @@ impl Memcg {
         }
         let Some(task) = self.tasks.remove(tid) else { return false };
         self.groups.at_mut(task.group).tasks.remove(&tid);
+        self.count_task(task.group, task.is_stalled, Presence::Leaves);
         self.debts.forget_task(tid);
+        self.stop_waiting(tid, None);
         true
     }
 
@@ -146,8 +151,12 @@ impl Memcg {
     pub(crate) fn attach(&mut self, tid: Tid, to: u32) {
         let Some(task) = self.tasks.get_mut(tid) else { return };
         let from = std::mem::replace(&mut task.group, to);
+        let is_stalled = task.is_stalled;
         self.groups.at_mut(from).tasks.remove(&tid);
         self.groups.at_mut(to).tasks.insert(tid);
+        self.count_task(from, is_stalled, Presence::Leaves);
+        self.count_task(to, is_stalled, Presence::Enters);
+        self.stop_waiting(tid, Some(to));
     }
 
     fn add_task(&mut self, tid: Tid, task: Task) -> Result<(), Error> {
@@ -156,6 +165,7 @@ impl Memcg {
         }
         self.tasks.insert(tid, task);
         self.groups.at_mut(task.group).tasks.insert(tid);
+        self.count_task(task.group, task.is_stalled, Presence::Enters);
         Ok(())
     }
 }

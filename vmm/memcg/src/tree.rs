@@ -6,8 +6,10 @@ use std::sync::Arc;
 use crate::frames::Frame;
 use crate::group::{Group, Life};
 use crate::owners::Holder;
+use crate::psi::Stalls;
 use crate::settings::Settings;
 use crate::stat::{Events, Gauges, Sums};
+use crate::vmpressure::Window;
 use crate::{Counter, Error, GroupId, Hierarchy, Memcg, Pages, Resource};
 
 /// Longest name of a directory, in bytes: any that fits into a path. cgroup v1 does not stop at the
@@ -145,6 +147,9 @@ impl Memcg {
             events: Events::default(),
             sums: Sums::default(),
             settings,
+            window: Window::default(),
+            tasks_below: 0,
+            stalls: Stalls::starting(self.now_us),
         });
         Ok(id)
     }

@@ -46,13 +46,6 @@ impl Guest for FakeGuest {
         Ok(None)
     }
 
-    fn resident(&mut self, tid: Tid) -> Pages {
-        let space = self.tgids.get(&tid).map(|tgid| &self.spaces[tgid]);
-        let pages = space.map_or(0, |space| space.len() as u64);
-        self.longest_scan = self.longest_scan.max(pages);
-        Pages::new(pages)
-    }
-
     fn kill(&mut self, tid: Tid) {
         self.killed.push(tid);
     }
