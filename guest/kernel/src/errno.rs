@@ -50,10 +50,18 @@ impl Errno {
     pub(crate) const EOVERFLOW: Self = Self(75);
     pub(crate) const ELIBBAD: Self = Self(80);
     pub(crate) const ENOTSOCK: Self = Self(88);
+    pub(crate) const EMSGSIZE: Self = Self(90);
+    pub(crate) const ENOPROTOOPT: Self = Self(92);
+    pub(crate) const ESOCKTNOSUPPORT: Self = Self(94);
     pub(crate) const EOPNOTSUPP: Self = Self(95);
     pub(crate) const EAFNOSUPPORT: Self = Self(97);
+    pub(crate) const ECONNRESET: Self = Self(104);
+    pub(crate) const ENOBUFS: Self = Self(105);
+    pub(crate) const EISCONN: Self = Self(106);
     pub(crate) const ENOTCONN: Self = Self(107);
+    pub(crate) const ETOOMANYREFS: Self = Self(109);
     pub(crate) const ETIMEDOUT: Self = Self(110);
+    pub(crate) const ECONNREFUSED: Self = Self(111);
 
     /// The number, positive.
     pub(crate) const fn number(self) -> u16 {

@@ -40,6 +40,8 @@ pub(crate) struct Readiness {
     pub(crate) is_hung_up: bool,
     /// The other end of something written to is closed.
     pub(crate) is_broken: bool,
+    /// The other one of a pair of sockets sends no more.
+    pub(crate) is_half_closed: bool,
 }
 
 impl Readiness {
@@ -50,6 +52,7 @@ impl Readiness {
             (self.can_write, poll::OUT | poll::WRITE_NORMAL),
             (self.is_hung_up, poll::HANG_UP),
             (self.is_broken, poll::ERROR),
+            (self.is_half_closed, poll::HALF_CLOSED),
         ];
         rows.iter().filter(|(is_set, _)| *is_set).fold(0, |all, (_, bits)| all | bits)
     }

@@ -169,19 +169,6 @@ impl PipeEnd {
         Moved::Bytes(len)
     }
 
-    /// Copies bytes without taking them out.
-    pub(crate) fn peek(&self, into: &mut [u8]) -> Moved {
-        let bytes = self.pipe.bytes.borrow();
-        if bytes.is_empty() && self.pipe.writers.get() > 0 {
-            return Moved::Nothing;
-        }
-        let len = into.len().min(bytes.len());
-        for (place, byte) in into.iter_mut().zip(bytes.iter()) {
-            *place = *byte;
-        }
-        Moved::Bytes(len)
-    }
-
     /// Puts bytes in: as many as there is room for, but short writes whole or not at all.
     pub(crate) fn write(&self, from: &[u8]) -> Moved {
         if self.pipe.readers.get() == 0 {
@@ -212,6 +199,7 @@ impl PipeEnd {
             can_write: self.side.writes() && CAPACITY - len >= ATOMIC_LEN,
             is_hung_up: self.side.reads() && self.pipe.writers.get() == 0 && self.has_met(),
             is_broken: self.side.writes() && self.pipe.readers.get() == 0,
+            is_half_closed: false,
         }
     }
 }

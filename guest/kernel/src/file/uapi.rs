@@ -52,6 +52,8 @@ pub(crate) mod poll {
     pub(crate) const INVALID: u16 = 0x20;
     pub(crate) const READ_NORMAL: u16 = 0x40;
     pub(crate) const WRITE_NORMAL: u16 = 0x100;
+    /// The other side of a socket sends no more (POLLRDHUP).
+    pub(crate) const HALF_CLOSED: u16 = 0x2000;
     /// Told whether asked for or not.
     pub(crate) const ALWAYS: u16 = ERROR | HANG_UP | INVALID;
 }

@@ -12,7 +12,7 @@ mod transfer;
 
 pub(crate) use lock::release_process;
 pub(super) use name::install;
-pub(super) use transfer::{broken_pipe, wait_for};
+pub(super) use transfer::{Spans, broken_pipe, wait_for};
 
 use super::Entry;
 use super::request::Request;

@@ -29,21 +29,21 @@ struct Span {
 }
 
 /// The memory a call reads from or writes to.
-struct Spans {
+pub(in crate::syscall) struct Spans {
     user: UserMemory,
     spans: Vec<Span>,
-    total: usize,
+    pub(in crate::syscall) total: usize,
 }
 
 impl Spans {
     /// One range.
-    fn one(user: UserMemory, gva: u64, len: u64) -> Self {
+    pub(in crate::syscall) fn one(user: UserMemory, gva: u64, len: u64) -> Self {
         let len = len.min(CALL_MAX);
         Self { user, spans: vec![Span { gva, len }], total: index(len) }
     }
 
     /// The ranges of an array of `struct iovec`.
-    fn many(user: UserMemory, gva: u64, count: u64) -> Result<Self, Errno> {
+    pub(in crate::syscall) fn many(user: UserMemory, gva: u64, count: u64) -> Result<Self, Errno> {
         if count > SPANS_MAX {
             return Err(Errno::EINVAL);
         }
@@ -87,11 +87,11 @@ impl Spans {
         Ok(())
     }
 
-    fn copy_in(&self, skip: usize, into: &mut [u8]) -> Result<(), Errno> {
+    pub(in crate::syscall) fn copy_in(&self, skip: usize, into: &mut [u8]) -> Result<(), Errno> {
         self.pieces(skip, into.len(), |user, gva, at, len| user.read(gva, &mut into[at..at + len]))
     }
 
-    fn copy_out(&self, skip: usize, from: &[u8]) -> Result<(), Errno> {
+    pub(in crate::syscall) fn copy_out(&self, skip: usize, from: &[u8]) -> Result<(), Errno> {
         self.pieces(skip, from.len(), |user, gva, at, len| user.write(gva, &from[at..at + len]))
     }
 }
