@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use fusefs::{GroupEvent, Host, Listeners, MountOptions, Mounted, MoveFailure, mount};
 use memcg::{
-    Abi, Config, Gfn, GroupId, Guest, Gva, Hierarchy, Kind, Memcg, Move, Offline, Pages, Payer,
-    Policy, Progress, ScanError, ScannedPage, Scope, Tid,
+    Abi, Config, Gfn, GroupId, Guest, Gva, Hierarchy, Kind, Memcg, Move, Offline, Payer, Policy,
+    Progress, ScanError, ScannedPage, Scope, Tid,
 };
 use tempfile::TempDir;
 
