@@ -3,9 +3,10 @@
 use std::fmt;
 
 use crate::group::Group;
+use crate::owners::SlotId;
 use crate::stat::Gauges;
 use crate::walk::{Chain, USER};
-use crate::{Hierarchy, Memcg, Resource};
+use crate::{Hierarchy, HugeUse, Kind, Memcg, Resource};
 
 /// An invariant that does not hold: a fault in this crate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ struct Expected {
     memory: u64,
     memsw: u64,
     kmem: u64,
+    /// Counters of huge pages, at their places.
+    huge: [u64; Resource::COUNT],
 }
 
 impl Memcg {
@@ -86,6 +89,12 @@ impl Memcg {
             }
             all[place(group.id.index())].memory += group.security;
         }
+        for (slot, resource, pages) in self.huge.charges().chain(self.huge_frames()) {
+            let owner = self.owners.resolve(slot).1.group();
+            for index in self.line(Chain::whole(owner)) {
+                all[place(index)].huge[resource.index()] += pages;
+            }
+        }
         for transit in self.transits.iter() {
             let sides =
                 [(transit.destination(), transit.precharged), (transit.source(), transit.held)];
@@ -97,6 +106,15 @@ impl Memcg {
             }
         }
         all
+    }
+
+    /// Frames that belong to huge pages of the pools: slot, counter, and one page each.
+    fn huge_frames(&self) -> impl Iterator<Item = (SlotId, Resource, u64)> {
+        let huge = self.frames.iter().filter(|(_, frame)| frame.kind() == Some(Kind::Huge));
+        huge.filter_map(|(gfn, frame)| {
+            let size = self.huge_page_of(gfn)?.size;
+            Some((frame.owner(), Resource::Huge(size, HugeUse::Fault), 1))
+        })
     }
 
     fn check_group(&self, group: &Group, expected: &[Expected], found: &mut Vec<Violation>) {
@@ -111,6 +129,14 @@ impl Memcg {
         for (rule, counted, booked) in equal {
             if counted != booked {
                 found.push(Violation { subject: subject(), rule, counted, booked });
+            }
+        }
+        for resource in Resource::ALL.into_iter().filter(|one| matches!(one, Resource::Huge(..))) {
+            let (counted, booked) = (expected.huge[resource.index()], usage(resource));
+            if counted != booked {
+                let subject = format!("{} {resource:?}", subject());
+                let rule = "huge page usage is what ranges and pages charge";
+                found.push(Violation { subject, rule, counted, booked });
             }
         }
         if expected.gauges != group.gauges {
@@ -173,6 +199,9 @@ impl Memcg {
         let mut named = vec![0_u64; place(self.owners.count())];
         for (_, frame) in self.frames.iter().filter(|(_, frame)| frame.is_charged()) {
             named[place(frame.owner().get())] += 1;
+        }
+        for slot in self.huge.named_slots() {
+            named[place(slot.get())] += 1;
         }
         for group in self.groups.iter().filter(|group| group.is_live()) {
             named[place(group.slot.get())] += 1;

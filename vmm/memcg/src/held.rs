@@ -1,4 +1,4 @@
-//! Charges that no frame stands for: TCP buffers and huge pages.
+//! Charges that no frame stands for: TCP buffers.
 //!
 //! Whoever charged such a thing keeps a [`Held`] and gives it back later, maybe long after the group
 //! was removed: a `Held` names an owner slot, just as frames do.
@@ -37,17 +37,15 @@ impl Memcg {
     /// [`ChargeError::Refused`] at the limit, [`ChargeError::Dead`] when the group was removed.
     ///
     /// # Panics
-    /// For memory and memsw, which are charged frame by frame, and for kmem: see [`Memcg::hold_kmem`].
+    /// For memory and memsw, which are charged frame by frame, for kmem: see [`Memcg::hold_kmem`],
+    /// and for huge pages: see [`Memcg::try_reserve_huge`].
     pub fn try_charge_held(
         &mut self,
         group: GroupId,
         resource: Resource,
         pages: Pages,
     ) -> Result<Held, ChargeError> {
-        assert!(
-            matches!(resource, Resource::Tcp | Resource::Huge(..)),
-            "{resource:?} is charged frame by frame"
-        );
+        assert!(matches!(resource, Resource::Tcp), "{resource:?} is charged by frames or ranges");
         let index = self.groups.index(group).map_err(|_| ChargeError::Dead)?;
         self.try_charge_chain(Chain::whole(index), &[resource], pages.get())?;
         Ok(self.new_held(index, resource, pages))
@@ -88,24 +86,24 @@ impl Memcg {
 
 #[cfg(test)]
 mod tests {
-    use crate::{HugeSize, HugeUse, Pages, Resource, fixture};
+    use crate::{Pages, Resource, fixture};
 
-    const RSVD: Resource = Resource::Huge(HugeSize::Mb2, HugeUse::Rsvd);
+    const TCP: Resource = Resource::Tcp;
 
     #[test]
-    fn a_reservation_is_given_back_to_whoever_inherited_it() {
+    fn a_charge_is_given_back_to_whoever_inherited_it() {
         let mut m = fixture::share(8);
         let a = m.create(m.root(), "a").unwrap();
         let b = m.create(a, "b").unwrap();
-        m.set_limit(b, RSVD, Pages::new(1024)).unwrap();
-        let mut held = m.try_charge_held(b, RSVD, Pages::new(1024)).unwrap();
-        assert!(m.try_charge_held(b, RSVD, Pages::new(512)).is_err());
+        m.set_limit(b, TCP, Pages::new(1024)).unwrap();
+        let mut held = m.try_charge_held(b, TCP, Pages::new(1024)).unwrap();
+        assert!(m.try_charge_held(b, TCP, Pages::new(512)).is_err());
         let half = m.split_held(&mut held, Pages::new(512)).unwrap();
         m.remove(b).unwrap();
-        assert_eq!(m.counter(a, RSVD).unwrap().usage(), Pages::new(1024));
+        assert_eq!(m.counter(a, TCP).unwrap().usage(), Pages::new(1024));
         m.uncharge_held(held);
         m.uncharge_held(half);
-        assert_eq!(m.counter(a, RSVD).unwrap().usage(), Pages::ZERO);
+        assert_eq!(m.counter(a, TCP).unwrap().usage(), Pages::ZERO);
         assert_eq!(m.check(), []);
     }
 }

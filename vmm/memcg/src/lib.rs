@@ -7,8 +7,9 @@
 //! Read it in this order:
 //! - [`counter`](Counter): usage against a limit; `walk`: charging up the hierarchy;
 //! - `frames` and `owners`: which group a frame belongs to, and how that changes in one step;
-//! - `charge`: the fault path; `kmem`: kernel memory, charged ahead of it; `tree`, `offline`, `limits`, `wall`, `settings`, `tasks`, `stat`,
-//!   `oom`: what a user sees of a group; `thresholds`: what is told when usage crosses a level;
+//! - `charge`: the fault path; `kmem`: kernel memory, charged ahead of it; `huge`: huge pages, at
+//!   three moments; `tree`, `offline`, `limits`, `wall`, `settings`, `tasks`, `stat`, `oom`: what a
+//!   user sees of a group; `thresholds`: what is told when usage crosses a level;
 //! - `recharge`: moving a task with its charges; `transit`: the accounting of pages on their way;
 //! - `check`: the invariants, verified from first principles.
 //!
@@ -24,6 +25,7 @@ mod frames;
 mod group;
 mod guest;
 mod held;
+mod huge;
 mod kmem;
 mod limits;
 mod offline;
@@ -55,6 +57,7 @@ pub use frames::Kind;
 pub use group::GroupId;
 pub use guest::{Evicted, Guest, ScanError, ScannedPage};
 pub use held::Held;
+pub use huge::{HugeError, HugeMap, HugePage};
 pub use oom::{OomReport, OomTask, Verdict};
 pub use psi::{Hundredths, Stall, StallShare};
 pub use recharge::{Move, MoveError, MoveReport, Policy, Progress, Scope, Skipped};
@@ -94,6 +97,7 @@ pub struct Memcg {
     pressure: Vec<(GroupId, PressureLevel)>,
     /// The latest time anybody has told, in microseconds.
     now_us: u64,
+    huge: huge::Huge,
     /// Charges held by [`Held`] values.
     tokens: u64,
     ahead: kmem::Ahead,
@@ -121,6 +125,7 @@ impl Memcg {
             waiters: oom_wait::Waiters::default(),
             pressure: Vec::new(),
             now_us: 0,
+            huge: huge::Huge::default(),
             tokens: 0,
             ahead: kmem::Ahead::default(),
         };

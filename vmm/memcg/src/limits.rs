@@ -90,7 +90,9 @@ impl Memcg {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Abi, Config, Error, HugeSize, HugeUse, Memcg, Pages, Resource, Tid, fixture};
+    use crate::{
+        Abi, Config, Error, Gfn, HugeSize, HugeUse, Memcg, Pages, Payer, Resource, Tid, fixture,
+    };
 
     #[test]
     fn memory_stays_below_memsw() {
@@ -138,13 +140,17 @@ mod tests {
 
     #[test]
     fn a_huge_page_limit_is_whole_huge_pages() {
-        let mut m = fixture::share(8);
+        let mut m = fixture::share(1024);
         let a = m.create(m.root(), "a").unwrap();
         let fault = Resource::Huge(HugeSize::Mb2, HugeUse::Fault);
         m.set_limit(a, fault, Pages::new(1500)).unwrap();
         assert_eq!(m.counter(a, fault).unwrap().limit(), Pages::new(1024));
-        let held = m.try_charge_held(a, fault, Pages::new(1024)).unwrap();
+        m.set_huge_pool(HugeSize::Mb2, 0..1024);
+        let pages = [0, 512].map(|gfn| m.huge_page_of(Gfn::new(gfn)).unwrap());
+        for page in pages {
+            m.try_charge_huge(Payer::Group(a), page).unwrap();
+        }
         assert_eq!(m.set_limit(a, fault, Pages::new(512)), Err(Error::Busy));
-        m.uncharge_held(held);
+        assert!(pages.into_iter().all(|page| m.uncharge_huge(page)));
     }
 }

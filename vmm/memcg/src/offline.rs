@@ -23,6 +23,10 @@ impl Memcg {
             return Err(Error::Charged(Pages::new(this.gauges.frames())));
         }
         let name = std::sync::Arc::clone(&this.name);
+        let huge = self.huge_in_the_way(index);
+        if huge > 0 {
+            return Err(Error::Charged(Pages::new(huge)));
+        }
         self.groups.at_mut(parent).children.remove(&name);
         self.debts.forget_group(group);
         self.strays.forget_group(group);
@@ -50,6 +54,15 @@ impl Memcg {
         let own = Resource::ALL.map(|resource| group.counter(resource).usage().get());
         if feeds.is_none() {
             for (resource, pages) in Resource::ALL.into_iter().zip(own) {
+                if matches!(resource, Resource::Huge(..)) {
+                    // The heir was charged already, and so was everyone between.
+                    self.uncharge_line(
+                        Chain { start: parent, top: Some(heir) },
+                        &[resource],
+                        pages,
+                    );
+                    continue;
+                }
                 let over = self.charge_chain(Chain::whole(heir), &[resource], pages);
                 self.book(heir, |_, events| events.overshoot += over);
             }

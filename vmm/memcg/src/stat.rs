@@ -35,6 +35,18 @@ impl Gauges {
         });
     }
 
+    /// Counts `pages` frames like this one in.
+    pub(crate) fn add_many(&mut self, frame: Frame, pages: u64) {
+        self.for_each(frame, |gauge| *gauge += pages);
+    }
+
+    /// Counts `pages` frames like this one out.
+    pub(crate) fn sub_many(&mut self, frame: Frame, pages: u64) {
+        self.for_each(frame, |gauge| {
+            *gauge = gauge.checked_sub(pages).expect("gauges hold what frames count in");
+        });
+    }
+
     /// Adds everything `other` holds.
     pub(crate) fn merge(&mut self, other: &Self) {
         self.zip(other, |a, b| *a += b);

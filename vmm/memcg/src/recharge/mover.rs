@@ -28,6 +28,8 @@ pub struct Move {
     /// The task, or the thread that stands for the process.
     tid: Tid,
     scope: Scope,
+    /// Index of the source.
+    from: u32,
     dest: GroupId,
     rule: &'static Rule,
     reach: Reach,
@@ -71,6 +73,7 @@ impl Move {
         let mut this = Self {
             tid,
             scope,
+            from,
             dest,
             rule,
             reach,
@@ -168,6 +171,7 @@ impl Move {
     /// A move that carries no charges now: `none`, `lazy`, a thread, or within one group.
     fn attach_only(&self, memcg: &mut Memcg) -> Result<Progress, MoveError> {
         let from = memcg.task_group(self.tid).ok_or(MoveError::NoSuchTask)?;
+        self.carry_huge(memcg)?;
         self.attach(memcg)?;
         if self.rule.settling == Settling::Later && !self.reach.is_nothing() && from != self.dest {
             let pages = memcg.groups.at(memcg.groups.index(from).expect("a task's group lives"));
@@ -183,6 +187,20 @@ impl Move {
             memcg.attach(tid, to);
         }
         Ok(())
+    }
+
+    /// Takes along what was charged at mmap for private huge pages. It is the last thing that can be
+    /// refused; a policy that does not roll back leaves it behind then.
+    fn carry_huge(&self, memcg: &mut Memcg) -> Result<(), MoveError> {
+        let to = memcg.groups.index(self.dest).map_err(|_| MoveError::DeadGroup)?;
+        let process = memcg.tasks.get(self.tid).ok_or(MoveError::NoSuchTask)?.tgid;
+        if !self.reach.anon || self.from == to {
+            return Ok(());
+        }
+        match memcg.try_carry_huge(process, self.from, to) {
+            Err(_) if self.rule.shortage == Shortage::RollBack => Err(MoveError::NoMemory),
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// One step of the first pass: how many pages are there to move?
@@ -255,6 +273,7 @@ impl Move {
         if self.goes_on(next)? && !stops {
             return Ok(Progress::More);
         }
+        self.carry_huge(memcg)?;
         memcg.settle_transit(number);
         if self.rule.attach == Attach::Last {
             self.attach(memcg)?;
