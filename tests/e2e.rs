@@ -16,6 +16,8 @@ mod cli;
 mod conformance;
 #[path = "e2e/fairness.rs"]
 mod fairness;
+#[path = "e2e/huge.rs"]
+mod huge;
 #[path = "e2e/limits.rs"]
 mod limits;
 #[path = "e2e/moving.rs"]

@@ -8,6 +8,7 @@
 pub mod counters;
 pub mod deadline;
 pub mod group;
+pub mod huge;
 pub mod machine;
 pub mod programs;
 pub mod puppet;

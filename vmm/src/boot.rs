@@ -7,6 +7,7 @@
 use std::io::Cursor;
 
 use linux_loader::loader::{Elf, KernelLoader};
+use memcg::HugeSize;
 use vm_memory::Address;
 use vmcg_abi::layout::{
     CALL_BUFFER_GPA, DESCRIPTORS_GPA, DESCRIPTORS_GVA, EVENT_RING_GPA, EVENT_RING_SLOTS,
@@ -17,6 +18,7 @@ use vmcg_abi::layout::{
 use vmcg_abi::page::{boot, shared};
 
 use crate::error::MachineError;
+use crate::huge::Pools;
 use crate::memory::GuestMemory;
 
 /// The guest kernel's ELF image, built by build.rs.
@@ -44,12 +46,12 @@ const _: () = assert!(IDT + VECTORS * 16 <= PAGE_SIZE);
 const _: () = assert!(IDT_LIMIT as u64 == VECTORS * 16 - 1);
 
 /// What the boot page tells the guest besides its memory.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct BootFacts {
     /// Rate of the time-stamp counter.
     pub(crate) tsc_khz: u32,
-    /// Huge frames set aside at the end of memory.
-    pub(crate) huge_frames: u64,
+    /// Huge pages set aside.
+    pub(crate) huge: Pools,
     /// Whether `syscall` enters ring 0 here.
     pub(crate) direct_syscall: bool,
     /// Seed of the guest's own random numbers.
@@ -200,7 +202,15 @@ fn write_boot_page(memory: &GuestMemory, facts: &BootFacts, layout: &BootLayout)
         (boot::FRAME_TABLE_GPA, layout.frame_table_gpa),
         (boot::FIRST_FREE_GFN, layout.first_free_gfn),
         (boot::TSC_KHZ, u64::from(facts.tsc_khz)),
-        (boot::HUGE_FRAMES, facts.huge_frames),
+        (
+            boot::HUGE_FRAMES,
+            (facts.huge.mb2.end - facts.huge.mb2.start) / HugeSize::Mb2.pages().get(),
+        ),
+        (boot::HUGE_FIRST_GFN, facts.huge.mb2.start),
+        (
+            boot::GIGANTIC_FRAMES,
+            (facts.huge.gb1.end - facts.huge.gb1.start) / HugeSize::Gb1.pages().get(),
+        ),
         (boot::DIRECT_SYSCALL, u64::from(facts.direct_syscall)),
         (boot::RANDOM, facts.random[0]),
         (boot::RANDOM + 1, facts.random[1]),

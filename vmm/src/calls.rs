@@ -10,6 +10,7 @@ use vmcg_abi::layout::{CALL_BUFFER_GPA, CALL_BUFFER_LEN};
 use vmcg_abi::page::shared;
 
 use crate::error::MachineError;
+use crate::huge;
 use crate::jobs::{JobId, StreamError};
 use crate::machine::Machine;
 use crate::memory::BadRange;
@@ -108,6 +109,9 @@ fn dispatch(machine: &Machine, share: &mut Share, call: Call, a: [u64; ARGUMENTS
         Call::FileReadlink => {
             let target = share.readlink(a[0])?;
             put_buffer(machine, &target)
+        }
+        Call::HugeReserve | Call::HugeRelease | Call::HugeFault | Call::HugeFree => {
+            huge::calls::answer(machine, call, a)
         }
         Call::Shutdown | Call::Panic => Err(Errno::INVAL),
     }

@@ -12,6 +12,7 @@ mod compare;
 mod down;
 mod error;
 mod exec;
+mod hugepages;
 mod instance;
 mod logging;
 mod options;

@@ -27,6 +27,19 @@ pub enum MachineError {
         /// The kernel's reason.
         why: String,
     },
+    /// So many huge pages leave the guest too little memory, or do not fit at all.
+    #[error(
+        "--hugepages {mb2}:2M,{gb1}:1G do not fit into {bytes} bytes of guest memory beside the 16M \
+         that the guest needs: choose fewer, or more --memory"
+    )]
+    HugePages {
+        /// Pages of 2 MiB asked for.
+        mb2: u64,
+        /// Pages of 1 GiB asked for.
+        gb1: u64,
+        /// Guest memory asked for.
+        bytes: u64,
+    },
     /// The memory asked for is outside what the guest can use.
     #[error("guest memory of {bytes} bytes is not possible: choose {min} to {max}, in whole pages")]
     MemorySize {

@@ -51,6 +51,9 @@ pub(crate) fn serve(machine: &Machine, stop: &impl AsFd) {
 /// Charges and installs the page at host address `address`.
 fn answer(machine: &Machine, accounting: &mut Accounting, address: u64) {
     let gfn = Gfn::new((address - machine.memory.host_base()) / PAGE_SIZE);
+    if machine.answer_huge(accounting, gfn) {
+        return Stats::count(&machine.stats.faults, 1);
+    }
     if machine.is_accounting && !machine.memory.is_backed(gfn) {
         charge(machine, accounting, gfn);
     }

@@ -13,6 +13,7 @@ mod gate;
 mod guest;
 pub mod host;
 pub mod host_kind;
+pub mod huge;
 mod interrupt;
 pub mod jobs;
 mod kvm_stats;

@@ -18,6 +18,7 @@ use crate::error::MachineError;
 pub use crate::gate::Readiness;
 use crate::gate::{Gate, Paused, kick_signal};
 use crate::host_kind::HostKind;
+use crate::huge::{HugePages, Pools};
 use crate::jobs::Jobs;
 use crate::kvm_stats::KvmStats;
 use crate::memory::GuestMemory;
@@ -42,8 +43,8 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 pub struct MachineConfig {
     /// Bytes of guest memory.
     pub memory_bytes: u64,
-    /// Huge frames (2 MiB) set aside for hugetlbfs.
-    pub huge_frames: u64,
+    /// Huge pages set aside, at the end of guest memory.
+    pub huge_pages: HugePages,
     /// Choices of the accounting; `frames` is filled in from `memory_bytes`.
     pub accounting: Config,
     /// False only to measure what accounting costs: faults are answered and nothing is charged.
@@ -89,7 +90,7 @@ pub struct Machine {
     frame_table: AtomicU64,
     first_free: AtomicU64,
     start: Instant,
-    huge_frames: u64,
+    pub(crate) huge: Pools,
     kernel_image: Option<Vec<u8>>,
 }
 
@@ -109,6 +110,7 @@ impl Machine {
         if !(RAM_BYTES_MIN..=RAM_BYTES_MAX).contains(&bytes) || !bytes.is_multiple_of(PAGE_SIZE) {
             return Err(MachineError::MemorySize { bytes, min: "16M", max: "192G" });
         }
+        let huge = config.huge_pages.place(bytes)?;
         let kvm = open_kvm()?;
         let vm = kvm.create_vm().map_err(|why| kvm_error("a virtual machine", &why))?;
         let memory = GuestMemory::new(bytes)?;
@@ -124,6 +126,7 @@ impl Machine {
         let frames = memory.frames();
         let refuse = |why| MachineError::Accounting { why };
         let mut memcg = Memcg::new(Config { frames, ..config.accounting }).map_err(refuse)?;
+        huge.enter(&mut memcg);
         memcg.task_new(Tid::INIT, Tid::INIT, memcg.root()).map_err(refuse)?;
         let accounting = Accounting {
             memcg,
@@ -150,7 +153,7 @@ impl Machine {
             frame_table: AtomicU64::new(0),
             first_free: AtomicU64::new(u64::MAX),
             start: Instant::now(),
-            huge_frames: config.huge_frames,
+            huge,
             kernel_image: config.kernel_image.clone(),
         }))
     }
@@ -194,7 +197,7 @@ impl Machine {
             |at: usize| u64::from_le_bytes(random[at..at + 8].try_into().unwrap_or_default());
         let facts = BootFacts {
             tsc_khz: cpu.get_tsc_khz().map_err(|why| kvm_error("its TSC rate", &why))?,
-            huge_frames: self.huge_frames,
+            huge: self.huge.clone(),
             direct_syscall: self.host_kind.runs_ring0(),
             random: [half(0), half(8)],
         };
@@ -323,7 +326,8 @@ impl Machine {
         let mut bytes = [0; 4];
         self.memory.read(FREE_RING_GPA + at % FREE_RING_SLOTS * 4, &mut bytes).ok()?;
         let gfn = u64::from(u32::from_le_bytes(bytes));
-        if gfn < self.first_free.load(Ordering::Acquire) || gfn >= self.memory.frames() {
+        let is_single = gfn < self.memory.frames() && !self.huge.contains(gfn);
+        if gfn < self.first_free.load(Ordering::Acquire) || !is_single {
             Stats::count(&self.stats.guest_lies, 1);
             return None;
         }

@@ -1,6 +1,6 @@
 //! What a running machine tells about itself: tasks, figures, broken invariants.
 
-use memcg::{Gfn, Guest as _, Tid};
+use memcg::{Gfn, Guest as _, HugeSize, Kind, Tid};
 use serde::{Deserialize, Serialize};
 use vmcg_abi::page::shared;
 
@@ -45,6 +45,10 @@ pub struct Stat {
     pub faults: u64,
     /// Charges that went over a limit because a fault must be answered.
     pub forced_charges: u64,
+    /// Huge pages set aside and in use, by size: `2M` and `1G`.
+    pub huge_pages: Vec<(String, u64, u64)>,
+    /// Huge pages backed, each in one step.
+    pub huge_faults: u64,
     /// Frames given back.
     pub frames_freed: u64,
     /// Things an honest guest would not have done.
@@ -76,7 +80,8 @@ impl Machine {
             let (mut resident, mut charged) = (0, 0);
             // An address space that cannot be walked to its end is shown as far as it goes.
             let walked = guest.scan(tid, memcg::Gva::ZERO, u64::MAX, &mut |page| {
-                resident += 1;
+                // Huge pages are not part of a task's resident memory, as in Linux.
+                resident += u64::from(page.kind != Kind::Huge);
                 charged += u64::from(memcg.owner(page.gfn) == Some(group));
             });
             log::debug!("task {tid} walked: {walked:?}");
@@ -127,6 +132,13 @@ impl Machine {
             frames_backed: self.memory.backed_count(),
             faults: load(&self.stats.faults),
             forced_charges: load(&self.stats.forced),
+            huge_pages: [("2M", HugeSize::Mb2), ("1G", HugeSize::Gb1)]
+                .map(|(name, size)| (name, self.huge_counts(size)))
+                .into_iter()
+                .filter(|(_, (total, _))| *total > 0)
+                .map(|(name, (total, used))| (name.to_owned(), total, used))
+                .collect(),
+            huge_faults: load(&self.stats.huge_faults),
             frames_freed: load(&self.stats.frames_freed),
             guest_lies: load(&self.stats.guest_lies),
             exits: EXIT_NAMES.iter().map(|&name| name.to_owned()).zip(self.stats.exits()).collect(),

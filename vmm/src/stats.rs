@@ -36,6 +36,8 @@ pub(crate) struct Stats {
     pub(crate) faults: AtomicU64,
     /// Of these, charged against a limit that had no room.
     pub(crate) forced: AtomicU64,
+    /// Huge pages backed, each in one step.
+    pub(crate) huge_faults: AtomicU64,
     /// Frames given back to the host.
     pub(crate) frames_freed: AtomicU64,
     /// Calls, ring entries and page-table entries that an honest guest would not have made.
@@ -53,6 +55,7 @@ impl Default for Stats {
             calls: std::array::from_fn(|_| AtomicU64::new(0)),
             faults: AtomicU64::default(),
             forced: AtomicU64::default(),
+            huge_faults: AtomicU64::default(),
             frames_freed: AtomicU64::default(),
             guest_lies: AtomicU64::default(),
         }

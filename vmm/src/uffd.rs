@@ -124,6 +124,27 @@ impl Uffd {
         self.ioctl(UFFDIO_ZEROPAGE, &mut argument)
     }
 
+    /// Installs zero pages from host address `start` on, for `len` bytes, and wakes who waits for them.
+    ///
+    /// # Errors
+    /// The kernel's; part of the range may have pages then.
+    pub(crate) fn zero_range(&self, start: u64, len: u64) -> io::Result<()> {
+        let mut done = 0;
+        while done < len {
+            let mut argument =
+                ZeropageArgument { start: start + done, len: len - done, mode: 0, zeropage: 0 };
+            match self.ioctl(UFFDIO_ZEROPAGE, &mut argument) {
+                Ok(()) => return Ok(()),
+                // The address space changed meanwhile, or some pages were done: go on from there.
+                Err(why) if why.kind() == io::ErrorKind::WouldBlock => {
+                    done += u64::try_from(argument.zeropage).unwrap_or(0);
+                }
+                Err(why) => return Err(why),
+            }
+        }
+        Ok(())
+    }
+
     fn ioctl<T>(&self, request: u64, argument: &mut T) -> io::Result<()> {
         let argument: *mut T = argument;
         // SAFETY: every request above is paired with its structure, which outlives the call.

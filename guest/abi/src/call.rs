@@ -69,11 +69,23 @@ pub enum Call {
     FileReaddir = 51,
     /// handle of a symbolic link: the target is left in the buffer. Answer: its length.
     FileReadlink = 52,
+
+    /// tid, map, kind (see [`huge`]), first and end huge page of a range: charges those pages of the
+    /// range that nobody is charged for to the task's group. Answer: how many they were; -ENOMEM over
+    /// a limit, and then nothing changed.
+    HugeReserve = 96,
+    /// map, first and end huge page: gives their charges back. Answer: how many were charged.
+    HugeRelease = 97,
+    /// tid, first gfn of a huge page that nobody has: charges it to the task's group and backs it
+    /// with zeros. Answer 0; -ENOMEM over the limit, and then nothing changed.
+    HugeFault = 98,
+    /// first gfn of a huge page: it is no longer used; its charge is given back. Answer 0.
+    HugeFree = 99,
 }
 
 impl Call {
     /// Every call, for decoding and for tables.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 29] = [
         Self::Log,
         Self::Panic,
         Self::Idle,
@@ -99,6 +111,10 @@ impl Call {
         Self::FileRead,
         Self::FileReaddir,
         Self::FileReadlink,
+        Self::HugeReserve,
+        Self::HugeRelease,
+        Self::HugeFault,
+        Self::HugeFree,
     ];
 
     /// Decodes a number; `None` for an unknown one.
@@ -116,6 +132,18 @@ pub mod stream {
     pub const TERMINAL: i64 = 1;
     /// A regular file.
     pub const FILE: i64 = 2;
+}
+
+/// The kind of a range of huge pages, in [`Call::HugeReserve`].
+pub mod huge {
+    /// Pages of 2 MiB.
+    pub const MB2: u64 = 0;
+    /// Pages of 1 GiB.
+    pub const GB1: u64 = 1;
+    /// The low bits that hold the size.
+    pub const SIZE: u64 = 0xff;
+    /// Set: a private mapping of the task's process, whose charge moves with it.
+    pub const PRIVATE: u64 = 0x100;
 }
 
 /// Words of a file's description in the call buffer, as 64-bit indices.

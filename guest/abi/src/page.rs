@@ -12,12 +12,16 @@ pub mod boot {
     pub const FIRST_FREE_GFN: usize = 3;
     /// Time-stamp counter rate in kHz.
     pub const TSC_KHZ: usize = 4;
-    /// Huge frames (2 MiB) set aside at the end of memory.
+    /// Huge pages of 2 MiB set aside.
     pub const HUGE_FRAMES: usize = 5;
     /// 1 when programs run as seen on a machine whose `syscall` enters ring 0.
     pub const DIRECT_SYSCALL: usize = 6;
+    /// First frame of the huge pages set aside: those of 2 MiB, then those of 1 GiB.
+    pub const HUGE_FIRST_GFN: usize = 7;
     /// 16 random bytes for the kernel's own use (two words).
     pub const RANDOM: usize = 8;
+    /// Huge pages of 1 GiB set aside.
+    pub const GIGANTIC_FRAMES: usize = 10;
 }
 
 /// Words of the shared page. Each is written by one side only, named in its line.

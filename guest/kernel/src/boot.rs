@@ -12,6 +12,8 @@ use vmcg_abi::page::boot;
 
 use crate::kernel::Kernel;
 use crate::memory::frames::Frames;
+use crate::memory::huge::map::HugeMemory;
+use crate::memory::huge::{HugePools, HugeSize};
 use crate::number::Gfn;
 use crate::time::Clock;
 use crate::{heap, host, physical, schedule, trap};
@@ -52,16 +54,19 @@ extern "sysv64" fn main() -> ! {
         host::panic("the host speaks another version of the contract");
     }
     trap::start();
-    let frames = start_memory();
+    let (frames, huge) = start_memory();
     let clock = Clock::start(boot_word(boot::TSC_KHZ));
-    let mut kernel = Kernel::new(frames, clock);
+    let mut kernel = Kernel::new(frames, huge, clock);
     schedule::run(&mut kernel)
 }
 
 /// Sets the heap aside and hands the rest of memory to the frame allocator.
-fn start_memory() -> Frames {
+fn start_memory() -> (Frames, HugeMemory) {
     let ram_bytes = boot_word(boot::RAM_BYTES);
-    let huge_bytes = boot_word(boot::HUGE_FRAMES) << 21;
+    let huge_first = Gfn(boot_word(boot::HUGE_FIRST_GFN));
+    let huge_counts = [boot_word(boot::HUGE_FRAMES), boot_word(boot::GIGANTIC_FRAMES)];
+    let sizes = HugeSize::ALL.iter().zip(huge_counts);
+    let huge_frames: u64 = sizes.map(|(size, count)| size.frames() * count).sum();
     let frame_table_gpa = boot_word(boot::FRAME_TABLE_GPA);
     let heap_gpa = Gfn(boot_word(boot::FIRST_FREE_GFN)).gpa();
     let heap_len = (ram_bytes / 16).clamp(HEAP_MIN, HEAP_MAX) / PAGE_SIZE * PAGE_SIZE;
@@ -72,7 +77,10 @@ fn start_memory() -> Frames {
         physical::set_word(frame_table_gpa + gfn * 8, entry.0);
     }
     heap::start(heap_gpa, heap_len);
-    Frames::new(frame_table_gpa, first, Gfn::of(ram_bytes - huge_bytes))
+    let aside = huge_first.0..huge_first.0 + huge_frames;
+    let frames = Frames::new(frame_table_gpa, first, Gfn::of(ram_bytes), aside);
+    let pools = HugePools::new(&frames, huge_first, huge_counts);
+    (frames, HugeMemory::new(pools))
 }
 
 /// Reports a broken invariant of the kernel; nothing a program does may lead here.

@@ -2,6 +2,7 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use vmcg_abi::call::{Call, stat};
 use vmcg_abi::layout::{CALL_BUFFER_GPA, CALL_BUFFER_LEN, SHARED_GPA};
@@ -195,6 +196,34 @@ pub(crate) fn stream_kind(job: u32, stream: u64) -> i64 {
 pub(crate) fn stream_window(job: u32) -> Option<(u16, u16)> {
     let [r0, r1, c0, c1, ..] = call(Call::StreamWindow, &[u64::from(job)]).ok()?.to_le_bytes();
     Some((u16::from_le_bytes([r0, r1]), u16::from_le_bytes([c0, c1])))
+}
+
+/// The running task.
+fn current() -> u64 {
+    shared_word(shared::CURRENT_TID)
+}
+
+/// Charges pages of a file or private mapping to the running task; answers how many nobody was charged
+/// for before.
+pub(crate) fn huge_reserve(map: u64, kind: u64, pages: &Range<u64>) -> Result<u64, Errno> {
+    call(Call::HugeReserve, &[current(), map, kind, pages.start, pages.end])
+}
+
+/// Gives the charges of pages of a file or private mapping back.
+pub(crate) fn huge_release(map: u64, pages: &Range<u64>) {
+    // What was never charged has nothing to give back.
+    let _ = call(Call::HugeRelease, &[map, pages.start, pages.end]);
+}
+
+/// Has a huge page charged to the running task and backed.
+pub(crate) fn huge_fault(first: Gfn) -> Result<(), Errno> {
+    call(Call::HugeFault, &[current(), first.0]).map(drop)
+}
+
+/// Gives a huge page back.
+pub(crate) fn huge_free(first: Gfn) {
+    // A page the host cannot take back stays charged, and is refused when it is asked for again.
+    let _ = call(Call::HugeFree, &[first.0]);
 }
 
 /// Looks an absolute path up in the share.

@@ -4,6 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 
 use crate::file::Files;
 use crate::memory::frames::Frames;
+use crate::memory::huge::map::HugeMemory;
 use crate::memory::segment::Segments;
 use crate::memory::user::UserMemory;
 use crate::number::Tid;
@@ -16,6 +17,7 @@ use crate::time::Clock;
 #[derive(Debug)]
 pub(crate) struct Kernel {
     pub(crate) frames: Frames,
+    pub(crate) huge: HugeMemory,
     pub(crate) tasks: BTreeMap<Tid, Task>,
     pub(crate) processes: BTreeMap<Tid, Process>,
     /// Tasks that could run, in turn.
@@ -38,9 +40,10 @@ pub(crate) struct Kernel {
 
 impl Kernel {
     /// A kernel without tasks.
-    pub(crate) fn new(frames: Frames, clock: Clock) -> Self {
+    pub(crate) fn new(frames: Frames, huge: HugeMemory, clock: Clock) -> Self {
         Self {
             frames,
+            huge,
             tasks: BTreeMap::new(),
             processes: BTreeMap::new(),
             ready: Ready::default(),

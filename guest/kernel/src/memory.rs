@@ -4,6 +4,7 @@ pub(crate) mod area;
 pub(crate) mod fault;
 pub(crate) mod fork;
 pub(crate) mod frames;
+pub(crate) mod huge;
 pub(crate) mod lock;
 pub(crate) mod map;
 pub(crate) mod object;

@@ -100,7 +100,9 @@ fn page_fault(kernel: &mut Kernel, tid: Tid, gva: u64, fault_code: u64) {
         }
         Err(Fault::NotMapped) => SignalInfo::fault(Signal::SEGV, code::SEGV_MAPERR, gva),
         Err(Fault::NotAllowed) => SignalInfo::fault(Signal::SEGV, code::SEGV_ACCERR, gva),
-        Err(Fault::BeyondEnd) => SignalInfo::fault(Signal::BUS, code::BUS_ADRERR, gva),
+        Err(Fault::BeyondEnd | Fault::NoHugePage) => {
+            SignalInfo::fault(Signal::BUS, code::BUS_ADRERR, gva)
+        }
     };
     signal::force(kernel, tid, info);
 }

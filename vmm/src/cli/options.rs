@@ -9,6 +9,7 @@ use vmcg_abi::layout::{PAGE_SIZE, RAM_BYTES_MAX, RAM_BYTES_MIN};
 use vmm::machine::MachineConfig;
 
 use super::error::Error;
+use super::hugepages::HugePageList;
 use super::size::Size;
 
 /// Options of `up` and `run`.
@@ -17,9 +18,9 @@ pub(super) struct MachineOptions {
     /// Guest memory
     #[arg(long, value_name = "SIZE", default_value = "512M")]
     memory: Size,
-    /// Huge pages of 2 MiB set aside in guest memory
-    #[arg(long, value_name = "COUNT", default_value_t = 0)]
-    hugepages: u64,
+    /// Huge pages set aside in guest memory: `8`, `8:2M`, `8,1G:1`
+    #[arg(long, value_name = "COUNT[:SIZE]", default_value = "0")]
+    hugepages: HugePageList,
     /// Directory of this host that programs see, read-only, as their root
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub(super) share: PathBuf,
@@ -91,7 +92,7 @@ impl MachineOptions {
         };
         Ok(MachineConfig {
             memory_bytes: bytes,
-            huge_frames: self.hugepages,
+            huge_pages: self.hugepages.pages(),
             kernel_image: self.kernel.as_ref().map(read).transpose()?,
             accounting: Config {
                 frames: bytes / PAGE_SIZE,

@@ -172,6 +172,12 @@ fn stat_text(mount_point: &str, stat: &Stat) -> String {
         ("guest_lies", stat.guest_lies.to_string()),
     ];
     rows.extend(counted.map(|(name, value)| vec![name.to_owned(), value]));
+    for (size, total, used) in &stat.huge_pages {
+        rows.push(vec![format!("huge_pages_{size}"), format!("{used} of {total} in use")]);
+    }
+    if !stat.huge_pages.is_empty() {
+        rows.push(vec!["huge_faults".to_owned(), stat.huge_faults.to_string()]);
+    }
     let counted =
         [("exit", &stat.exits), ("call", &stat.calls), ("kvm", &stat.kvm), ("guest", &stat.guest)];
     for (prefix, counts) in counted {

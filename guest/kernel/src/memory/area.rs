@@ -5,6 +5,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use super::huge::Claim;
 use super::object::Object;
 
 /// What a program may do with an area.
@@ -74,6 +75,8 @@ pub(crate) struct Area {
     pub(crate) may_write: bool,
     pub(crate) is_locked: bool,
     pub(crate) role: Role,
+    /// What a private mapping of huge pages has reserved.
+    pub(crate) claim: Option<Rc<Claim>>,
 }
 
 impl Area {
@@ -87,6 +90,7 @@ impl Area {
             may_write: true,
             is_locked: false,
             role,
+            claim: None,
         }
     }
 
@@ -169,6 +173,15 @@ impl Areas {
         let mut areas = self.clone();
         areas.by_start.values_mut().for_each(|area| area.is_locked = false);
         areas
+    }
+
+    /// Gives private areas of huge pages a claim of their own, on nothing: a child's.
+    pub(crate) fn with_own_claims(mut self) -> Self {
+        for area in self.by_start.values_mut().filter(|area| area.claim.is_some()) {
+            let quota = area.as_huge(0).map(|huge| huge.quota().clone());
+            area.claim = quota.map(|quota| Rc::new(Claim::empty(&quota)));
+        }
+        self
     }
 
     /// Moves the start of a stack down.

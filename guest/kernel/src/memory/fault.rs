@@ -28,6 +28,8 @@ pub(crate) enum Fault {
     NotAllowed,
     /// The mapped file ends before it (SIGBUS, BUS_ADRERR).
     BeyondEnd,
+    /// There is no huge page left, or the task's group may not have one (SIGBUS, BUS_ADRERR).
+    NoHugePage,
     /// There is no frame left.
     NoMemory,
 }
@@ -54,6 +56,9 @@ impl Space {
         };
         if !is_allowed {
             return Err(Fault::NotAllowed);
+        }
+        if let Some(huge) = area.as_huge(start) {
+            return self.fault_huge(gva, access, &huge);
         }
         let slot = self.tables.make_slot(gva).ok_or(Fault::NoMemory)?;
         let pte = Pte(physical::word(slot));

@@ -18,7 +18,7 @@ impl Space {
     /// A copy; `None` when memory is full, and then this space still works as before.
     pub(crate) fn fork(&mut self) -> Option<Self> {
         let mut copy = Self::new(&self.frames)?;
-        copy.areas = self.areas.unlocked();
+        copy.areas = self.areas.unlocked().with_own_claims();
         copy.heap = self.heap.clone();
         copy.mmap_top = self.mmap_top;
         copy.stack_max = self.stack_max;
@@ -26,6 +26,7 @@ impl Space {
         copy.arguments = self.arguments.clone();
         for (start, area) in self.areas.iter() {
             copy.copy_pages(self, start, area)?;
+            copy.copy_huge(self, start, area)?;
         }
         Some(copy)
     }

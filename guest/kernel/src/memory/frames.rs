@@ -8,6 +8,7 @@ use alloc::rc::Rc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::RefCell;
+use core::ops::Range;
 
 use vmcg_abi::frame::{FrameEntry, FrameKind};
 use vmcg_abi::layout::{FREE_RING_GPA, FREE_RING_SLOTS};
@@ -42,17 +43,19 @@ struct Inner {
 pub(crate) const RUN_MAX: usize = 16;
 
 impl Frames {
-    /// Manages the frames from `first` up to `end`.
-    pub(crate) fn new(frame_table_gpa: u64, first: Gfn, end: Gfn) -> Self {
+    /// Manages the frames from `first` up to `end`, but for those set aside.
+    pub(crate) fn new(frame_table_gpa: u64, first: Gfn, end: Gfn, aside: Range<u64>) -> Self {
         let mut taken = vec![0; index(end.0.div_ceil(64))];
-        for gfn in (0..first.0).chain(end.0..end.0.next_multiple_of(64)) {
+        let count = aside.end - aside.start;
+        for gfn in (0..first.0).chain(end.0..end.0.next_multiple_of(64)).chain(aside) {
             taken[index(gfn / 64)] |= 1 << (gfn % 64);
         }
+        let managed = end.0 - first.0 - count;
         let inner = Inner {
             taken,
             first_candidate: index(first.0 / 64),
-            free: end.0 - first.0,
-            total: end.0 - first.0,
+            free: managed,
+            total: managed,
             frame_table_gpa,
             ring_head: 0,
             ring_reused: 0,

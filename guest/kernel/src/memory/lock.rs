@@ -3,7 +3,6 @@
 use core::ops::Range;
 
 use vmcg_abi::frame::FrameEntry;
-use vmcg_abi::layout::PAGE_SIZE;
 
 use super::area::{Area, Backing};
 use super::fault::Access;
@@ -30,6 +29,7 @@ impl Space {
                 Area { rights, .. } if rights.can_write && !is_shared_file(area) => Access::Write,
                 _ => Access::Read,
             };
+            let page_bytes = area.page_bytes();
             if self.fault(gva, access).is_err() {
                 return;
             }
@@ -39,7 +39,7 @@ impl Space {
                 physical::set_word(slot, pte.0 | ACCESSED);
                 physical::set_word(pte.gfn().gpa(), physical::word(pte.gfn().gpa()));
             }
-            gva += PAGE_SIZE;
+            gva = (gva / page_bytes + 1) * page_bytes;
         }
     }
 

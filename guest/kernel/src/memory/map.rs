@@ -7,7 +7,7 @@ use vmcg_abi::layout::{PAGE_SIZE, TASK_END};
 use super::area::{Area, Backing, Rights, Role};
 use super::space::{LOWEST, Space};
 use crate::errno::Errno;
-use crate::number::page_ceil;
+use crate::number::{page_ceil, page_floor};
 
 /// Where a mapping may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,22 +31,31 @@ pub(crate) fn page_range(start: u64, len: u64) -> Result<Range<u64>, Errno> {
 }
 
 impl Space {
-    /// Finds a place for `len` bytes, a multiple of the page size.
-    pub(crate) fn place(&mut self, placement: Placement, len: u64) -> Result<u64, Errno> {
+    /// Finds a place for `len` bytes at a multiple of `align`, which `len` is a multiple of.
+    pub(crate) fn place(
+        &mut self,
+        placement: Placement,
+        len: u64,
+        align: u64,
+    ) -> Result<u64, Errno> {
         if len == 0 || len > TASK_END {
             return Err(if len == 0 { Errno::EINVAL } else { Errno::ENOMEM });
         }
         match placement {
             Placement::Hint(hint) => {
-                let start = hint & !(PAGE_SIZE - 1);
+                let start = if align == PAGE_SIZE {
+                    page_floor(hint)
+                } else {
+                    hint.checked_next_multiple_of(align).unwrap_or(0)
+                };
                 let range = start..start.saturating_add(len);
                 if start >= LOWEST && range.end <= TASK_END && self.areas.is_free(&range) {
                     return Ok(start);
                 }
-                self.find_free(len)
+                self.find_aligned(len, align)
             }
             Placement::Fixed(start) | Placement::FixedIfFree(start) => {
-                if !start.is_multiple_of(PAGE_SIZE) {
+                if !start.is_multiple_of(align) {
                     return Err(Errno::EINVAL);
                 }
                 let end = start.checked_add(len).ok_or(Errno::ENOMEM)?;
@@ -95,6 +104,9 @@ impl Space {
             return Err(Errno::EINVAL);
         }
         let result = self.check_mapped(range);
+        for (start, area) in self.areas_in(range) {
+            self.discard_huge(start, area, range);
+        }
         self.unmap_pages(range);
         result
     }

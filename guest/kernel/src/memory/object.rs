@@ -13,6 +13,7 @@ use vmcg_abi::frame::{FrameEntry, FrameKind};
 use vmcg_abi::layout::PAGE_SIZE;
 
 use super::frames::{Frames, RUN_MAX};
+use super::huge::HugeFile;
 use crate::errno::Errno;
 use crate::number::{Gfn, PAGE_LEN, index};
 use crate::{host, physical};
@@ -24,6 +25,8 @@ enum Source {
     Zero,
     /// A file of the share, by the host's handle.
     File(u64),
+    /// They are huge.
+    Huge(HugeFile),
 }
 
 /// Pages that are shared.
@@ -46,6 +49,11 @@ impl Object {
         Self::new(frames, Source::File(handle), size)
     }
 
+    /// A file of huge pages.
+    pub(crate) fn new_huge(frames: &Frames, file: HugeFile, size: u64) -> Self {
+        Self::new(frames, Source::Huge(file), size)
+    }
+
     fn new(frames: &Frames, source: Source, size: u64) -> Self {
         let pages = RefCell::new(BTreeMap::new());
         Self { frames: frames.clone(), source, size: Cell::new(size), pages }
@@ -61,9 +69,18 @@ impl Object {
         matches!(self.source, Source::Zero)
     }
 
+    /// Its huge pages, if it has such.
+    pub(crate) fn huge(&self) -> Option<&HugeFile> {
+        match &self.source {
+            Source::Huge(file) => Some(file),
+            Source::Zero | Source::File(_) => None,
+        }
+    }
+
     /// Frames it holds.
     pub(crate) fn page_count(&self) -> u64 {
-        self.pages.borrow().len() as u64
+        let huge = self.huge().map_or(0, |file| file.page_count() * file.size().frames());
+        huge + self.pages.borrow().len() as u64
     }
 
     /// A number no other living object has.
@@ -89,6 +106,8 @@ impl Object {
         match self.source {
             Source::Zero => self.add_zero(page),
             Source::File(handle) => self.read_around(handle, page),
+            // Huge areas have a way of their own; nothing else takes single frames of them.
+            Source::Huge(_) => Err(Errno::ENXIO),
         }
     }
 
@@ -123,6 +142,9 @@ impl Object {
 
     /// Copies from the object; answers the bytes copied, fewer at its end.
     pub(crate) fn read(&self, offset: u64, into: &mut [u8]) -> Result<usize, Errno> {
+        if let Some(file) = self.huge() {
+            return Ok(file.read(self.size.get(), offset, into));
+        }
         let len = index(self.size.get().saturating_sub(offset)).min(into.len());
         let mut done = 0;
         while done < len {

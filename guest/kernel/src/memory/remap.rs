@@ -29,6 +29,9 @@ impl Space {
             return Err(Errno::EFAULT);
         }
         let old_len = old.end - old.start;
+        if area.huge_size().is_some() {
+            return self.remap_huge(old, len, to);
+        }
         if let Move::To(target) = to {
             let end = target.checked_add(len).ok_or(Errno::EINVAL)?;
             let overlaps = target < old.end && old.start < end;

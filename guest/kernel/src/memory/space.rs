@@ -103,13 +103,16 @@ impl Space {
         if self.areas.is_free(range) {
             return;
         }
-        self.areas.take(range);
+        for (start, area) in self.areas.take(range) {
+            self.unmap_huge(start, &area, range);
+        }
         self.unmap_pages(range);
     }
 
     /// Adds an area in place of whatever is there.
     pub(crate) fn map_at(&mut self, start: u64, area: Area) -> Result<(), Errno> {
         self.check_room(area.end - start)?;
+        self.check_cut(&(start..area.end))?;
         self.unmap(&(start..area.end));
         self.areas.insert(start, area);
         Ok(())
@@ -122,6 +125,13 @@ impl Space {
             return Err(Errno::ENOMEM);
         }
         Ok(())
+    }
+
+    /// A free place for `len` bytes at a multiple of `align`.
+    pub(crate) fn find_aligned(&mut self, len: u64, align: u64) -> Result<u64, Errno> {
+        let spare = align - PAGE_SIZE;
+        let start = self.find_free(len.checked_add(spare).ok_or(Errno::ENOMEM)?)?;
+        Ok(start.next_multiple_of(align))
     }
 
     /// A free place for `len` bytes.
@@ -141,12 +151,14 @@ impl Space {
             return Err(Errno::EACCES);
         }
         self.check_room(0)?;
+        self.check_cut(range)?;
         for (start, mut area) in self.areas.take(range) {
             area.rights = rights;
             let end = area.end;
             self.tables.for_each(start, end, &mut |_, slot| {
                 self.protect_page(slot, &area);
             });
+            self.protect_huge(start, &area);
             self.areas.insert(start, area);
         }
         Ok(())
@@ -181,6 +193,7 @@ impl Drop for Space {
     fn drop(&mut self) {
         for (start, area) in self.areas.iter() {
             self.unmap_pages(&(start..area.end));
+            self.unmap_huge(start, area, &(start..area.end));
         }
     }
 }

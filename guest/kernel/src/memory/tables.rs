@@ -83,15 +83,39 @@ impl Tables {
 
     /// Where the entry for an address lies, if its table exists.
     pub(crate) fn slot(&self, gva: u64) -> Option<u64> {
+        let entry = Pte(physical::word(self.upper_slot(gva)?));
+        (entry.is_present() && !entry.is_large()).then(|| slot_in(entry.gfn(), gva, 0))
+    }
+
+    /// Where the entry above the last level lies, if its table exists.
+    pub(super) fn upper_slot(&self, gva: u64) -> Option<u64> {
         let mut table = self.root;
-        for level in [3, 2, 1] {
+        for level in [3, 2] {
             let entry = Pte(physical::word(slot_in(table, gva, level)));
             if !entry.is_present() {
                 return None;
             }
             table = entry.gfn();
         }
-        Some(slot_in(table, gva, 0))
+        Some(slot_in(table, gva, 1))
+    }
+
+    /// The same, with missing tables made and an empty table of small pages removed; `None` when
+    /// memory is full.
+    pub(super) fn make_upper_slot(&mut self, gva: u64) -> Option<u64> {
+        let slot = match self.upper_slot(gva) {
+            Some(slot) => slot,
+            None => {
+                self.make_slot(gva)?;
+                self.upper_slot(gva)?
+            }
+        };
+        let entry = Pte(physical::word(slot));
+        if entry.is_present() && !entry.is_large() {
+            physical::set_word(slot, Pte::EMPTY.0);
+            self.free_below(entry.gfn(), 0);
+        }
+        Some(slot)
     }
 
     /// The same, with missing tables made; `None` when memory is full.
@@ -160,7 +184,7 @@ impl Tables {
         if level > 0 {
             for slot in 0..entries {
                 let entry = Pte(physical::word(table.gpa() + slot * 8));
-                if entry.is_present() {
+                if entry.is_present() && !(level == 1 && entry.is_large()) {
                     self.free_below(entry.gfn(), level - 1);
                 }
             }

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use vmcg_abi::layout::{PAGE_SIZE, TASK_END};
 
 use super::fault::Access;
+use super::huge::Writing;
 use super::space::SharedSpace;
 use super::tables::{ACCESSED, DIRTY, Pte, USER};
 use crate::errno::Errno;
@@ -49,7 +50,14 @@ impl UserMemory {
             pte.is_present() && pte.0 & USER != 0 && (access != Access::Write || pte.is_writable())
         };
         if !space.tables.slot(gva).is_some_and(|slot| allows(Pte(physical::word(slot)))) {
+            let must_write = if access == Access::Write { Writing::Yes } else { Writing::No };
+            if let Some(gpa) = space.tables.huge_gpa(gva, must_write) {
+                return Ok(gpa);
+            }
             space.fault(gva, access).map_err(|_| Errno::EFAULT)?;
+            if let Some(gpa) = space.tables.huge_gpa(gva, must_write) {
+                return Ok(gpa);
+            }
         }
         let slot = space.tables.slot(gva).ok_or(Errno::EFAULT)?;
         let pte = Pte(physical::word(slot));

@@ -16,7 +16,7 @@ use crate::number::page_ceil;
 
 /// The group's rows.
 pub(crate) const CALLS: &[Entry] = &[
-    (9, "mmap", map::mmap), // partial: no MAP_HUGETLB
+    (9, "mmap", map::mmap),
     (10, "mprotect", mprotect),
     (11, "munmap", munmap),
     (12, "brk", brk),
@@ -43,7 +43,9 @@ fn munmap(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> 
     if range.is_empty() {
         return Err(Errno::EINVAL);
     }
-    kernel.task(request.tid).space.borrow_mut().unmap(&range);
+    let mut space = kernel.task(request.tid).space.borrow_mut();
+    space.check_cut(&range)?;
+    space.unmap(&range);
     Ok(Outcome::Done(0))
 }
 

@@ -86,7 +86,7 @@ fn shmat(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let len = object.size();
     let space = kernel.task(request.tid).space.clone();
     let mut space = space.borrow_mut();
-    let start = space.place(placement, len).map_err(|errno| match errno {
+    let start = space.place(placement, len, PAGE_SIZE).map_err(|errno| match errno {
         Errno::ENOMEM => Errno::ENOMEM,
         _ => Errno::EINVAL,
     })?;
