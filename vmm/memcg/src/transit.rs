@@ -16,6 +16,7 @@ use crate::recharge::Ancestors;
 use crate::stat::Gauges;
 use crate::walk::{Chain, USER};
 use crate::{Memcg, MoveError, Pages, Resource, Scope, Tid};
+pub(crate) use take::Haul;
 
 /// What a half-done move does when it is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

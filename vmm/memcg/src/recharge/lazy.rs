@@ -187,16 +187,13 @@ impl Memcg {
         };
         let Ok(transit) = self.begin_transit(route) else { return Settled::NOTHING };
         let number = transit.number();
-        let mut ends = self.ends(number);
-        let mut batch = Vec::new();
+        let mut sweep = self.begin_sweep(number, debt.reach);
         let next = guest.scan(tid, debt.cursor, pages_max.max(1), &mut |page| {
-            if self.movable(&mut ends, &page, debt.reach).is_ok() {
-                batch.push(page.gfn);
-            }
+            // Whatever does not move is none of the debt.
+            let _ = self.sweep(&mut sweep, &page);
         });
-        let wanted = u64::try_from(batch.len()).unwrap_or(u64::MAX);
-        let is_short = self.precharge_up_to(number, wanted) > 0;
-        let moved = self.take(number, &batch).moved;
+        let haul = self.end_sweep(sweep);
+        let (moved, is_short) = (haul.moved, !haul.left.is_empty());
         self.settle_transit(number);
         match next {
             // What has found no room is looked at again when it is this debt's turn.

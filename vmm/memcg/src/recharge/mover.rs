@@ -6,8 +6,8 @@
 
 use super::policy::{Admission, Attach, Policy, Reach, Release, Rule, Settling, Shortage, Skip};
 use super::report::{MoveError, MoveReport, Progress, Scope, plus};
-use crate::transit::{Ending, Route, TransitId};
-use crate::{ChargeError, Gfn, GroupId, Guest, Gva, Memcg, Pages, Tid};
+use crate::transit::{Ending, Haul, Route, TransitId};
+use crate::{ChargeError, GroupId, Guest, Gva, Memcg, Pages, Tid};
 
 /// Tries at making room before a move gives up, if every try freed something.
 const RECLAIM_RETRIES: u32 = 5;
@@ -38,8 +38,6 @@ pub struct Move {
     cursor: Gva,
     /// Pages counted before admission.
     counted: u64,
-    /// Pages of the current step that are to move.
-    batch: Vec<Gfn>,
     report: MoveReport,
 }
 
@@ -81,7 +79,6 @@ impl Move {
             phase: Phase::Start,
             cursor: Gva::ZERO,
             counted: 0,
-            batch: Vec::new(),
             report: MoveReport::default(),
         };
         if from != to && !reach.is_nothing() && rule.settling == Settling::Now {
@@ -211,10 +208,12 @@ impl Move {
         number: u32,
         pages_max: u64,
     ) -> Result<Progress, MoveError> {
-        let (reach, mut ends, counted) = (self.reach, memcg.ends(number), &mut self.counted);
+        let mut ends = memcg.ends(number, self.reach);
+        let mut counted = 0;
         let next = guest.scan(self.tid, self.cursor, pages_max, &mut |page| {
-            *counted += u64::from(memcg.movable(&mut ends, &page, reach).is_ok());
+            counted += u64::from(memcg.movable(&mut ends, &page).is_ok());
         })?;
+        self.counted += counted;
         if self.goes_on(next)? {
             return Ok(Progress::More);
         }
@@ -243,7 +242,7 @@ impl Move {
         Ok(())
     }
 
-    /// One step of the second pass: charge the destination, then change the owner.
+    /// One step of the second pass: change the owner of what there is room for.
     fn take(
         &mut self,
         memcg: &mut Memcg,
@@ -251,10 +250,23 @@ impl Move {
         number: u32,
         pages_max: u64,
     ) -> Result<Progress, MoveError> {
-        let next = self.fill_batch(memcg, guest, number, pages_max)?;
-        let wanted = u64::try_from(self.batch.len()).unwrap_or(u64::MAX);
-        secure(memcg, guest, number, wanted);
-        let haul = memcg.take(number, &self.batch);
+        let mut sweep = memcg.begin_sweep(number, self.reach);
+        let skipped = &mut self.report.skipped;
+        let scanned = guest.scan(self.tid, self.cursor, pages_max, &mut |page| match memcg
+            .sweep(&mut sweep, &page)
+        {
+            Ok(()) => {}
+            Err(Skip::There) => memcg.unmark_foreign(page.gfn),
+            Err(skip) => skipped.count(skip),
+        });
+        let mut haul = memcg.end_sweep(sweep);
+        let next = scanned?;
+        if !haul.left.is_empty() {
+            let left = std::mem::take(&mut haul.left);
+            secure(memcg, guest, number, u64::try_from(left.len()).unwrap_or(u64::MAX));
+            let later = memcg.take(number, self.reach, &left);
+            haul = Haul { moved: haul.moved + later.moved, ..later };
+        }
         self.report.moved = plus(self.report.moved, haul.moved);
         self.report.skipped.not_backed = plus(self.report.skipped.not_backed, haul.gone);
         let left = u64::try_from(haul.left.len()).unwrap_or(u64::MAX);
@@ -279,28 +291,6 @@ impl Move {
             self.attach(memcg)?;
         }
         Ok(Progress::Done(self.report))
-    }
-
-    /// Looks at the next pages and notes those that are to move.
-    fn fill_batch(
-        &mut self,
-        memcg: &mut Memcg,
-        guest: &mut dyn Guest,
-        number: u32,
-        pages_max: u64,
-    ) -> Result<Option<Gva>, MoveError> {
-        let (reach, batch, skipped) = (self.reach, &mut self.batch, &mut self.report.skipped);
-        let mut ends = memcg.ends(number);
-        batch.clear();
-        let next = guest.scan(self.tid, self.cursor, pages_max, &mut |page| {
-            let verdict = memcg.movable(&mut ends, &page, reach);
-            match verdict {
-                Ok(()) => batch.push(page.gfn),
-                Err(Skip::There) => memcg.unmark_foreign(page.gfn),
-                Err(skip) => skipped.count(skip),
-            }
-        })?;
-        Ok(next)
     }
 
     /// Moves the cursor; false, with the cursor back at the start, when the scan was complete.

@@ -1,4 +1,8 @@
 //! Admitting pages to a move: precharging the destination, choosing frames, and taking them.
+//!
+//! A page is taken as it is seen: its owner changes only where room for it was found before, and the
+//! destination is charged for all pages of a step before the step is over. Nobody else can look at
+//! the counters in between.
 
 use super::{Ending, Transit};
 use crate::frames::{Flag, Frame};
@@ -6,33 +10,45 @@ use crate::owners::{Holder, SlotId};
 use crate::recharge::{Reach, Skip};
 use crate::stat::Gauges;
 use crate::walk::USER;
-use crate::{ChargeError, Gfn, Memcg, ScannedPage};
+use crate::{ChargeError, Gfn, Gva, Kind, Memcg, ScannedPage};
 
-/// What became of a batch of frames that were to move.
+/// What became of pages that were to move.
 #[derive(Debug, Default)]
 pub(crate) struct Haul {
-    /// Frames the destination owns now.
+    /// Pages the destination owns now.
     pub(crate) moved: u64,
-    /// Frames that were freed, swapped out or charged to someone else meanwhile.
+    /// Pages that were freed, swapped out or charged to someone else meanwhile.
     pub(crate) gone: u64,
-    /// Frames that nothing was precharged for. They are the source's.
+    /// Pages that there was no room for. They are the source's.
     pub(crate) left: Vec<Gfn>,
 }
 
-/// Frames in a row that named the same slot.
-#[derive(Clone, Copy, Debug)]
-struct Run {
-    slot: Option<SlotId>,
-    frames: u32,
-}
-
-/// The two ends of a move.
+/// The two ends of a move, and what goes from one to the other.
 #[derive(Debug)]
 pub(crate) struct Ends {
     from: u32,
     to: u32,
-    /// What the last frame of the source named, as its neighbour probably does too.
+    reach: Reach,
+    /// The last entry of the frame table that was to move: its neighbours mostly look the same.
+    like: Option<Frame>,
+    /// A frame like it moves only if nobody else maps it.
+    is_private: bool,
+}
+
+/// Pages of one step on their way. Those in a row that look alike are counted at once.
+#[derive(Debug)]
+pub(crate) struct Sweep {
+    number: u32,
+    ends: Ends,
+    /// What moved frames name.
     slot: SlotId,
+    /// So many pages fit.
+    room: u64,
+    /// The entry of the last frames that moved, what it has become, and how many were not counted yet.
+    run: Option<(Frame, Frame)>,
+    run_frames: u32,
+    taken: Gauges,
+    haul: Haul,
 }
 
 impl Memcg {
@@ -68,91 +84,118 @@ impl Memcg {
     }
 
     /// Returns the two ends of a move, for [`Memcg::movable`].
-    pub(crate) fn ends(&self, number: u32) -> Ends {
+    pub(crate) fn ends(&self, number: u32, reach: Reach) -> Ends {
         let Transit { from, to, .. } = *self.transits.at(number);
-        Ends { from, to, slot: self.groups.at(from).slot }
+        Ends { from, to, reach, like: None, is_private: false }
     }
 
-    /// Says why a page that a scan found does not move, if it does not.
+    /// Returns the entry of a page that a scan found, or why the page does not move.
     #[inline]
-    pub(crate) fn movable(
-        &self,
-        ends: &mut Ends,
-        page: &ScannedPage,
-        reach: Reach,
-    ) -> Result<(), Skip> {
+    pub(crate) fn movable(&self, ends: &mut Ends, page: &ScannedPage) -> Result<Frame, Skip> {
         let frame = self.frames.get(page.gfn).map_err(|_| Skip::NotBacked)?;
+        if Some(frame) != ends.like {
+            return self.compare(ends, frame, page.mapcount);
+        }
+        if ends.is_private && page.mapcount > 1 { Err(Skip::Shared) } else { Ok(frame) }
+    }
+
+    /// Finds out whether a frame moves that does not look like the last one that did.
+    fn compare(&self, ends: &mut Ends, frame: Frame, mapcount: u32) -> Result<Frame, Skip> {
         let Some(kind) = frame.kind().filter(|_| !frame.has(Flag::Swapped)) else {
             return Err(Skip::NotBacked);
         };
-        if frame.owner() == ends.slot {
-            return reach.check(kind, page.mapcount);
-        }
         let (_, holder) = self.owners.resolve(frame.owner());
         if holder.group() == ends.to {
             return Err(Skip::There);
         }
-        reach.check(kind, page.mapcount)?;
+        ends.reach.check(kind, mapcount)?;
         if holder != Holder::Group(ends.from) {
             return Err(Skip::ForeignOwner);
         }
-        ends.slot = frame.owner();
+        ends.like = Some(frame);
+        ends.is_private = kind == Kind::Anon;
+        Ok(frame)
+    }
+
+    /// Begins a step in which pages are taken: as many as were precharged and as there is room for.
+    pub(crate) fn begin_sweep(&self, number: u32, reach: Reach) -> Sweep {
+        let transit = self.transits.at(number);
+        Sweep {
+            number,
+            ends: self.ends(number, reach),
+            slot: transit.slot,
+            room: transit.precharged.saturating_add(self.room(transit.destination())),
+            run: None,
+            run_frames: 0,
+            taken: Gauges::default(),
+            haul: Haul::default(),
+        }
+    }
+
+    /// Makes the destination the owner of a page that a scan found, if there is room, or says why the
+    /// page does not move.
+    #[inline]
+    pub(crate) fn sweep(&mut self, sweep: &mut Sweep, page: &ScannedPage) -> Result<(), Skip> {
+        let frame = self.movable(&mut sweep.ends, page)?;
+        if sweep.haul.moved == sweep.room {
+            sweep.haul.left.push(page.gfn);
+            return Ok(());
+        }
+        let becomes = match sweep.run {
+            Some((like, becomes)) if like == frame => becomes,
+            Some(_) | None => self.begin_run(sweep, frame),
+        };
+        sweep.run_frames += 1;
+        sweep.haul.moved += 1;
+        self.frames.set(page.gfn, becomes);
         Ok(())
     }
 
-    /// Makes the destination the owner of frames, each against one precharged page. Looks at every
-    /// frame anew: since it was found movable, reclaim may have run. Counts in bulk, since this is
-    /// where a big move spends its time.
-    pub(crate) fn take(&mut self, number: u32, batch: &[Gfn]) -> Haul {
-        let transit = self.transits.at(number);
-        let (from, to, slot, ending) = (transit.from, transit.to, transit.slot, transit.ending);
-        let room = transit.precharged;
-        let mut haul = Haul::default();
-        let mut taken = Gauges::default();
-        // Neighbours mostly name the same slot: it is looked up and let go once for all of them.
-        let mut run = Run { slot: None, frames: 0 };
-        for gfn in batch {
-            let frame = self.frames.get(*gfn).ok().filter(|frame| frame.is_memory());
-            let Some(frame) = frame.filter(|frame| self.is_source(&run, *frame, from)) else {
-                haul.gone += 1;
-                continue;
-            };
-            if haul.moved == room {
-                haul.left.push(*gfn);
-                continue;
-            }
-            if run.slot != Some(frame.owner()) {
-                self.end_run(run);
-                run = Run { slot: Some(frame.owner()), frames: 0 };
-            }
-            run.frames += 1;
-            haul.moved += 1;
-            taken.add(frame);
-            self.frames.set(*gfn, frame.with_owner(slot).without(Flag::Foreign));
-        }
-        self.end_run(run);
-        self.owners.get(slot, u32::try_from(haul.moved).expect("a batch is part of the frames"));
-        self.book(from, |gauges, _| gauges.unmerge(&taken));
-        let taken = taken.at_home();
-        self.book(to, |gauges, _| gauges.merge(&taken));
+    /// Charges the destination for the pages that were taken, and counts them.
+    pub(crate) fn end_sweep(&mut self, mut sweep: Sweep) -> Haul {
+        self.end_run(&mut sweep);
+        let Sweep { number, slot, haul, taken, ends, .. } = sweep;
         let transit = self.transits.at_mut(number);
-        if ending == Ending::RollBack {
-            transit.gauges.merge(&taken);
-        }
-        transit.precharged -= haul.moved;
+        let precharged = haul.moved.min(transit.precharged);
+        transit.precharged -= precharged;
         transit.held += haul.moved;
+        if transit.ending == Ending::RollBack {
+            transit.gauges.merge(&taken.at_home());
+        }
+        let chain = transit.destination();
+        self.charge_chain(chain, USER, haul.moved - precharged);
+        self.owners.get(slot, u32::try_from(haul.moved).expect("a step is part of the frames"));
+        self.book(ends.from, |gauges, _| gauges.unmerge(&taken));
+        self.book(ends.to, |gauges, _| gauges.merge(&taken.at_home()));
         haul
     }
 
-    /// Tells whether the source owns a frame; at a glance, if its neighbour named the same slot.
-    fn is_source(&self, run: &Run, frame: Frame, from: u32) -> bool {
-        run.slot == Some(frame.owner())
-            || self.owners.resolve(frame.owner()).1 == Holder::Group(from)
+    /// Takes pages that there was no room for at first. Reclaim may have run since, so that each is
+    /// looked at anew; who maps them has not changed.
+    pub(crate) fn take(&mut self, number: u32, reach: Reach, pages: &[Gfn]) -> Haul {
+        let mut sweep = self.begin_sweep(number, reach);
+        for &gfn in pages {
+            let kind = self.kind(gfn).unwrap_or(Kind::Anon);
+            let page = ScannedPage { gva: Gva::ZERO, gfn, kind, mapcount: 1 };
+            sweep.haul.gone += u64::from(self.sweep(&mut sweep, &page).is_err());
+        }
+        self.end_sweep(sweep)
     }
 
-    fn end_run(&mut self, run: Run) {
-        if let (Some(slot), true) = (run.slot, run.frames > 0) {
-            self.put_slot_many(slot, run.frames);
+    /// Begins a row of frames that look like `frame`; returns what they become.
+    fn begin_run(&mut self, sweep: &mut Sweep, frame: Frame) -> Frame {
+        self.end_run(sweep);
+        let becomes = frame.with_owner(sweep.slot).without(Flag::Foreign);
+        sweep.run = Some((frame, becomes));
+        becomes
+    }
+
+    /// Counts a row of frames, and lets go of what they named.
+    fn end_run(&mut self, sweep: &mut Sweep) {
+        let frames = std::mem::take(&mut sweep.run_frames);
+        if let (Some((frame, _)), true) = (sweep.run.take(), frames > 0) {
+            sweep.taken.add_many(frame, u64::from(frames));
+            self.put_slot_many(frame.owner(), frames);
         }
     }
 
