@@ -5,6 +5,7 @@
 //! it installs a page and [`GuestMemory::punch`] clears when it gives one back. Readers that must
 //! not fault (the page-table walker, the accounting) ask the bitmap first.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -196,7 +197,7 @@ impl GuestMemory {
     pub(crate) fn frame_table(&self, gpa: u64) -> Option<FrameTable<'_>> {
         let slice = self.slice(gpa, self.frames().checked_mul(8)?).ok()?;
         let count = usize::try_from(self.frames()).ok()?;
-        Some(FrameTable { memory: self, gpa, slice, count })
+        Some(FrameTable { memory: self, gpa, slice, count, backed: Cell::new(None) })
     }
 
     /// The memory as `vm-memory` knows it, for the loader.
@@ -216,19 +217,25 @@ pub(crate) struct FrameTable<'a> {
     gpa: u64,
     slice: VolatileSlice<'a>,
     count: usize,
+    /// The last page of the table that was found backed: neighbours are mostly looked up together.
+    backed: Cell<Option<u64>>,
 }
 
 impl FrameTable<'_> {
     /// The entry of `gfn`, or `None` where there is no such frame or that part of the table has
-    /// never been written. Never faults.
+    /// never been written. Never faults. Caller holds the accounting lock, so that no page of the
+    /// table goes away meanwhile.
     pub(crate) fn entry(&self, gfn: Gfn) -> Option<FrameEntry> {
-        let index = usize::try_from(gfn.get()).ok()?;
-        let entries = self.slice.get_array_ref(0, self.count).ok()?;
-        if index >= self.count {
-            return None;
+        let index = usize::try_from(gfn.get()).ok().filter(|&index| index < self.count)?;
+        let page = (self.gpa + gfn.get() * 8) / PAGE_SIZE;
+        if self.backed.get() != Some(page) {
+            if !self.memory.is_backed(Gfn::new(page)) {
+                return None;
+            }
+            self.backed.set(Some(page));
         }
-        let page = Gfn::new((self.gpa + gfn.get() * 8) / PAGE_SIZE);
-        self.memory.is_backed(page).then(|| FrameEntry(entries.load(index)))
+        let entries = self.slice.get_array_ref(0, self.count).ok()?;
+        Some(FrameEntry(entries.load(index)))
     }
 }
 
