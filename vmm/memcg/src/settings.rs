@@ -40,11 +40,7 @@ impl Settings {
             // Differs from Linux 3.19, where the root starts with 0: sharing is the model the
             // machine was asked for. The flag can be cleared as long as there are no children.
             use_hierarchy: true,
-            // Differs from Linux, where it is 0: the policy would never act.
-            move_charge: match abi {
-                Abi::Classic => 1,
-                Abi::Linux618 => 0,
-            },
+            move_charge: what_moves(abi),
             recharge,
             notify_on_release: false,
             clone_children: false,
@@ -57,11 +53,21 @@ impl Settings {
     /// The settings of a new child.
     pub(crate) fn child(&self, abi: Abi) -> Self {
         Self {
+            // Alone among the settings of Linux v3.19 `mem_cgroup_css_alloc` it is not inherited.
+            move_charge: what_moves(abi),
             kmem_active: self.kmem_active || abi == Abi::Linux618,
             tcp_active: false,
             soft_limit: crate::Pages::UNLIMITED,
             ..*self
         }
+    }
+}
+
+/// What moves into a new group. Differs from Linux, where it is nothing: the policy would never act.
+const fn what_moves(abi: Abi) -> u64 {
+    match abi {
+        Abi::Classic => 1,
+        Abi::Linux618 => 0,
     }
 }
 
@@ -207,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_moves_and_how_is_inherited() {
+    fn how_pages_move_is_inherited_and_which_do_is_not() {
         let mut m = fixture::share(8);
         let a = m.create(m.root(), "a").unwrap();
         assert_eq!(m.settings(a).unwrap().move_charge, 1);
@@ -215,7 +221,7 @@ mod tests {
         m.set_recharge(a, Policy::Lazy).unwrap();
         let b = m.create(a, "b").unwrap();
         let settings = m.settings(b).unwrap();
-        assert_eq!((settings.move_charge, settings.recharge), (3, Policy::Lazy));
+        assert_eq!((settings.move_charge, settings.recharge), (1, Policy::Lazy));
         assert_eq!(m.set_move_charge(a, 4), Err(Error::Invalid));
         assert_eq!(m.settings(a).unwrap().move_charge, 3);
     }
