@@ -112,7 +112,9 @@ fn stat_says_what_the_host_is_and_counts_what_the_guest_asks_of_it() {
     assert_eq!((count("call_task_exit"), count("call_job_done")), (1, 1));
     assert!(count("exit_call") >= count("call_job_fetch") + count("call_idle"));
     assert!(count("kvm_exits") >= count("exit_call"));
-    if value("host") == "software" {
+    let way = if value("host") == "software" { "stub" } else { "direct" };
+    assert_eq!(value("syscall_way"), way);
+    if way == "stub" {
         assert!(count("kvm_insn_emulation") > count("guest_system_calls"));
     }
     machine.finish();

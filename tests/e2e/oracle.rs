@@ -9,7 +9,7 @@ use vmcg_tests::programs::run_natively;
 use vmcg_tests::running::Finished;
 
 /// Programs that need no folder of files, with their arguments.
-const PROGRAMS: [(&str, &[&str]); 22] = [
+const PROGRAMS: [(&str, &[&str]); 23] = [
     ("quick", &[]),
     ("hello", &["one", "", "two words", "-x"]),
     ("hello", &["exit", "42"]),
@@ -21,6 +21,7 @@ const PROGRAMS: [(&str, &[&str]); 22] = [
     ("memory", &[]),
     ("clocks", &[]),
     ("vectors", &[]),
+    ("registers", &[]),
     ("garbage", &[]),
     ("recursion", &[]),
     ("handlerfp", &[]),

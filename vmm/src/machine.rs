@@ -204,7 +204,7 @@ impl Machine {
         let layout = boot::lay_out(&self.memory, self.kernel_image.as_deref(), &facts)?;
         self.frame_table.store(layout.frame_table_gpa, Ordering::Release);
         self.first_free.store(layout.first_free_gfn, Ordering::Release);
-        vcpu::set_up(&self.kvm, &cpu, layout.entry)?;
+        vcpu::set_up(&self.kvm, &cpu, layout.entry, self.host_kind)?;
         self.gate.attach(&raw mut cpu.get_kvm_run().immediate_exit);
         vcpu::run(self, &mut cpu, share)
     }

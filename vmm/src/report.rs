@@ -33,6 +33,8 @@ pub struct TaskRow {
 pub struct Stat {
     /// `software`, `npt`, `ept`, or `shadow` for hardware without nested paging.
     pub host_kind: String,
+    /// How programs enter the guest kernel: `direct` where `syscall` enters ring 0, else `stub`.
+    pub syscall_way: String,
     /// KiB of guest memory that this process maps with huge host pages.
     pub host_huge_kib: u64,
     /// `share` or `wall`.
@@ -126,6 +128,7 @@ impl Machine {
             .collect();
         Stat {
             host_kind: self.host_kind.name().into(),
+            syscall_way: if self.host_kind.runs_ring0() { "direct" } else { "stub" }.into(),
             host_huge_kib: self.memory.huge_kib(),
             hierarchy: format!("{:?}", accounting.memcg.config().hierarchy).to_lowercase(),
             frames: self.memory.frames(),

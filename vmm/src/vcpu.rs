@@ -3,8 +3,8 @@
 use kvm_bindings::{KVM_MAX_CPUID_ENTRIES, Msrs, kvm_msr_entry, kvm_regs, kvm_segment, kvm_sregs};
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd};
 use vmcg_abi::layout::{
-    BUG_PORT, CALL_PORT, EVENT_VECTOR, KERNEL_CR3, KERNEL_CS, PAGE_SIZE, SYSCALL_GVA, TRAP_GPA,
-    TRAP_STACK_TOP, TSS_SELECTOR, USER_CS, USER_SS,
+    BUG_PORT, CALL_PORT, DIRECT_STUB, EVENT_VECTOR, KERNEL_CR3, KERNEL_CS, PAGE_SIZE, STUBS_GVA,
+    SYSCALL_GVA, TRAP_GPA, TRAP_STACK_TOP, TSS_SELECTOR, USER_CS, USER_SS,
 };
 use vmcg_abi::page::shared;
 
@@ -12,6 +12,7 @@ use crate::boot::DESCRIPTORS;
 use crate::calls::{self, Flow};
 use crate::error::MachineError;
 use crate::gate::Pass;
+use crate::host_kind::HostKind;
 use crate::interrupt::inject;
 use crate::machine::Machine;
 use crate::share::Share;
@@ -39,7 +40,12 @@ fn kvm_error(what: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> MachineErr
 ///
 /// # Errors
 /// When KVM refuses a register; the message names it.
-pub(crate) fn set_up(kvm: &Kvm, vcpu: &VcpuFd, entry: u64) -> Result<(), MachineError> {
+pub(crate) fn set_up(
+    kvm: &Kvm,
+    vcpu: &VcpuFd,
+    entry: u64,
+    host: HostKind,
+) -> Result<(), MachineError> {
     let cpuid = kvm
         .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
         .map_err(kvm_error("to list CPU features"))?;
@@ -57,7 +63,8 @@ pub(crate) fn set_up(kvm: &Kvm, vcpu: &VcpuFd, entry: u64) -> Result<(), Machine
     xcrs.xcrs[0].value = xcr0;
     vcpu.set_xcrs(&xcrs).map_err(kvm_error("XCR0"))?;
     let star = u64::from(KERNEL_CS) << 32 | u64::from(USER_SS - 8) << 48;
-    let msrs = [(MSR_STAR, star), (MSR_LSTAR, SYSCALL_GVA), (MSR_SFMASK, SFMASK)]
+    let on_syscall = if host.runs_ring0() { STUBS_GVA + DIRECT_STUB } else { SYSCALL_GVA };
+    let msrs = [(MSR_STAR, star), (MSR_LSTAR, on_syscall), (MSR_SFMASK, SFMASK)]
         .map(|(index, data)| kvm_msr_entry { index, data, ..Default::default() });
     let msrs = Msrs::from_entries(&msrs).expect("three registers fit into the list");
     match vcpu.set_msrs(&msrs).map_err(kvm_error("the system-call registers"))? {

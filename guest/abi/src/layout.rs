@@ -68,13 +68,17 @@ pub const TRAP_GVA: u64 = TOP_GVA + 0x3000;
 pub const DESCRIPTORS_GVA: u64 = TOP_GVA + 0x4000;
 /// Virtual address of the page of trap stubs (supervisor).
 pub const STUBS_GVA: u64 = TOP_GVA + 0x5000;
-/// Virtual address that `syscall` jumps to (MSR LSTAR; user-executable, holds an `int3`).
+/// Virtual address that `syscall` jumps to where it stays in ring 3 (user-executable, an `int3`).
 pub const SYSCALL_GVA: u64 = TOP_GVA + 0x6000;
 
 /// Bytes a trap stub has; the stub of vector `v` is at `STUBS_GVA + v * STUB_STRIDE`.
 pub const STUB_STRIDE: u64 = 64;
 /// Vectors that have a stub: 32 exceptions and [`EVENT_VECTOR`].
 pub const VECTORS: u64 = 33;
+/// Offset in the page of stubs to which `syscall` jumps where it enters ring 0.
+pub const DIRECT_STUB: u64 = 0x900;
+/// The number with which the kernel is entered from there, where others are entered with a vector.
+pub const DIRECT_VECTOR: u64 = VECTORS;
 /// The one interrupt vector: "look at the shared page".
 pub const EVENT_VECTOR: u64 = 32;
 
@@ -82,14 +86,19 @@ pub const EVENT_VECTOR: u64 = 32;
 pub const TRAP_STACK_TOP: u64 = 0x400;
 /// Offset in the trap page of the top of the stack (IST 2) for #DF.
 pub const FAULT_STACK_TOP: u64 = 0x600;
-/// Offset of the entry frames: vector `v` enters the kernel with the five words (rip, cs, rflags,
+/// Offset of the entry frames: vector `v`, or [`DIRECT_VECTOR`], enters the kernel with the five words (rip, cs, rflags,
 /// rsp, ss) at `ENTRY_FRAMES + v * ENTRY_FRAME_LEN`. The kernel fills them in when it boots.
 pub const ENTRY_FRAMES: u64 = 0x800;
 /// Bytes an entry frame takes.
 pub const ENTRY_FRAME_LEN: u64 = 40;
 /// Offset of the resume frame: the words cr3, rax, rip, cs, rflags, rsp, ss of the task that `ud2`
-/// in the kernel's address space resumes.
+/// in the kernel's address space resumes. `syscall`, where it enters ring 0, resumes it too, and
+/// reads three more: rcx, r11, and 0 when only `iretq` restores what is to be restored.
 pub const RESUME_FRAME: u64 = 0x700;
+/// Words of the resume frame.
+pub const RESUME_WORDS: usize = 10;
+/// Offset of the words rax, rsp, rcx, r11 of a task whose `syscall` entered ring 0.
+pub const DIRECT_FRAME: u64 = 0x780;
 
 /// Selector of ring-0 code.
 pub const KERNEL_CS: u16 = 0x10;
@@ -110,7 +119,9 @@ pub const BUG_PORT: u8 = 0x51;
 /// First address a task may not map: the end of the lower canonical half, less one page.
 pub const TASK_END: u64 = 0x7fff_ffff_f000;
 
-const _: () = assert!(ENTRY_FRAMES + VECTORS * ENTRY_FRAME_LEN <= PAGE_SIZE);
-const _: () = assert!(VECTORS * STUB_STRIDE <= PAGE_SIZE);
+const _: () = assert!(ENTRY_FRAMES + (DIRECT_VECTOR + 1) * ENTRY_FRAME_LEN <= PAGE_SIZE);
+const _: () = assert!(VECTORS * STUB_STRIDE <= DIRECT_STUB);
+const _: () = assert!(RESUME_FRAME + RESUME_WORDS as u64 * 8 <= DIRECT_FRAME);
+const _: () = assert!(DIRECT_FRAME + 4 * 8 <= ENTRY_FRAMES);
 const _: () = assert!(FREE_RING_GPA + FREE_RING_SLOTS * 4 <= EVENT_RING_GPA);
 const _: () = assert!(EVENT_RING_GPA + EVENT_RING_SLOTS * 8 <= KERNEL_CR3);

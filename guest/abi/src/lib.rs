@@ -19,6 +19,8 @@
 //! kind of address space: in a task's space a vector's stub enters the kernel; in the kernel's
 //! space `int3` is a call to the host, `ud2` resumes the task described by the resume frame
 //! ([`layout::RESUME_FRAME`]), and any other vector is a bug in the kernel that stops the machine.
+//! Where `syscall` enters ring 0 it jumps to [`layout::DIRECT_STUB`] of the same page instead: from a
+//! task into the kernel, from the kernel to the task that the resume frame describes.
 
 #![no_std]
 #![forbid(unsafe_code)]

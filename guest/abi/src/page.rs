@@ -14,7 +14,7 @@ pub mod boot {
     pub const TSC_KHZ: usize = 4;
     /// Huge pages of 2 MiB set aside.
     pub const HUGE_FRAMES: usize = 5;
-    /// 1 when programs run as seen on a machine whose `syscall` enters ring 0.
+    /// 1 where `syscall` enters ring 0, at [`crate::layout::DIRECT_STUB`] of the stubs.
     pub const DIRECT_SYSCALL: usize = 6;
     /// First frame of the huge pages set aside: those of 2 MiB, then those of 1 GiB.
     pub const HUGE_FIRST_GFN: usize = 7;

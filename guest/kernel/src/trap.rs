@@ -3,8 +3,8 @@
 mod entry;
 
 use vmcg_abi::layout::{
-    ENTRY_FRAME_LEN, ENTRY_FRAMES, EVENT_VECTOR, RESUME_FRAME, SYSCALL_GVA, TRAP_GPA,
-    TRAP_STACK_TOP, USER_CS, USER_SS, VECTORS,
+    DIRECT_FRAME, DIRECT_VECTOR, ENTRY_FRAME_LEN, ENTRY_FRAMES, EVENT_VECTOR, RESUME_FRAME,
+    RESUME_WORDS, SYSCALL_GVA, TRAP_GPA, TRAP_STACK_TOP, USER_CS, USER_SS,
 };
 
 pub(crate) use entry::call_host;
@@ -43,12 +43,14 @@ const LOWER_END: u64 = 1 << 47;
 const UPPER_START: u64 = 0xffff_8000_0000_0000;
 /// Vector of a page fault.
 const PAGE_FAULT: u64 = 14;
+/// TF and RF.
+const STEP_FLAGS: u64 = 1 << 8 | 1 << 16;
 /// The frame that a trap leaves, counted in words down from the top of the trap stack.
 const SS_RSP_RFLAGS_CS_RIP: [u64; 5] = [1, 2, 3, 4, 5];
 
 /// Fills in where every vector enters the kernel.
 pub(crate) fn start() {
-    for vector in 0..VECTORS {
+    for vector in 0..=DIRECT_VECTOR {
         let frame = TRAP_GPA + ENTRY_FRAMES + vector * ENTRY_FRAME_LEN;
         let words = [
             entry::entries() + vector * 8,
@@ -74,7 +76,7 @@ pub(crate) fn run(registers: &mut Registers, root: Gfn) -> Trap {
         // The stub's iretq would fault in ring 0; the task faults here instead.
         return Trap::Exception { vector: GENERAL_PROTECTION };
     }
-    let frame = [
+    let frame: [u64; RESUME_WORDS] = [
         root.gpa(),
         registers.rax,
         registers.rip,
@@ -82,6 +84,9 @@ pub(crate) fn run(registers: &mut Registers, root: Gfn) -> Trap {
         registers.safe_flags(),
         registers.rsp,
         u64::from(USER_SS),
+        registers.rcx,
+        registers.r11,
+        u64::from(is_as_after_syscall(registers)),
     ];
     for (slot, word) in frame.into_iter().enumerate() {
         physical::set_word(TRAP_GPA + RESUME_FRAME + slot as u64 * 8, word);
@@ -90,13 +95,32 @@ pub(crate) fn run(registers: &mut Registers, root: Gfn) -> Trap {
     read_frame(registers, vector)
 }
 
+/// Whether `sysret` restores everything: rcx and r11 are what it takes rip and the flags from. It
+/// cannot set the flags with which a single step goes on.
+const fn is_as_after_syscall(registers: &Registers) -> bool {
+    let flags = registers.safe_flags();
+    registers.rcx == registers.rip && registers.r11 == flags && flags & STEP_FLAGS == 0
+}
+
 /// A word of the trap frame.
 fn frame_word(from_top: u64) -> u64 {
     physical::word(TRAP_GPA + TRAP_STACK_TOP - from_top * 8)
 }
 
+/// A word that `syscall` left where it enters ring 0.
+fn direct_word(slot: u64) -> u64 {
+    physical::word(TRAP_GPA + DIRECT_FRAME + slot * 8)
+}
+
 /// Completes the registers from the trap frame and decodes what happened.
 fn read_frame(registers: &mut Registers, vector: u64) -> Trap {
+    if vector == DIRECT_VECTOR {
+        let [rax, rsp, rip, rflags] = [0, 1, 2, 3].map(direct_word);
+        (registers.rax, registers.rsp) = (rax, rsp);
+        (registers.rcx, registers.rip) = (rip, rip);
+        (registers.r11, registers.rflags) = (rflags, rflags);
+        return Trap::Syscall;
+    }
     let [_, rsp, rflags, _, rip] = SS_RSP_RFLAGS_CS_RIP.map(frame_word);
     let has_code = has_error_code(vector);
     registers.rax = frame_word(if has_code { 7 } else { 6 });

@@ -159,6 +159,7 @@ fn move_table(moves: &[MoveRecord]) -> String {
 fn stat_text(mount_point: &str, stat: &Stat) -> String {
     let mut rows = vec![
         vec!["host".to_owned(), stat.host_kind.clone()],
+        vec!["syscall_way".to_owned(), stat.syscall_way.clone()],
         vec!["hierarchy".to_owned(), stat.hierarchy.clone()],
         vec!["control_files".to_owned(), mount_point.to_owned()],
     ];

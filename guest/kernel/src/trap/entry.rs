@@ -5,13 +5,20 @@
 //! stub page. Task-space stub of a vector: save rax (and for a page fault CR2, which ring 3 cannot
 //! read), load the kernel's CR3; the kernel-space page then pops the entry frame into ring 3.
 //! Kernel-space stubs: `int3` calls the host, `ud2` pops the resume frame, all else is a bug.
+//!
+//! Where `syscall` enters ring 0 it is the way of a task into the kernel, without a vector, and the
+//! kernel's way to resume a task: KVM leaves the guest at every `ud2` there, to look at it. It finds
+//! no stack: rsp goes into the trap page. Nothing can interrupt these stubs, since `syscall` clears
+//! the interrupt flag.
 #![expect(unsafe_code, reason = "the trap entry is assembly and shares two statics with Rust")]
 
 use core::arch::{asm, global_asm};
 
 use vmcg_abi::layout::{
-    BUG_PORT, CALL_PORT, ENTRY_FRAMES, KERNEL_CR3, RESUME_FRAME, STUB_STRIDE, TRAP_GVA, VECTORS,
+    BOOT_GPA, BUG_PORT, CALL_PORT, DIRECT_FRAME, DIRECT_STUB, DIRECT_VECTOR, ENTRY_FRAME_LEN,
+    ENTRY_FRAMES, KERNEL_CR3, RESUME_FRAME, STUB_STRIDE, TRAP_GVA, VECTORS,
 };
+use vmcg_abi::page::boot;
 
 use crate::physical;
 use crate::task::registers::Registers;
@@ -49,6 +56,25 @@ global_asm!(
     "    .endif",
     "    .set vector, vector + 1",
     ".endr",
+    // `syscall` of a task: there is no stack yet.
+    "    .org stubs_task + {direct}, 0xf4",
+    "    mov [{direct_frame} + 8], rsp",
+    "    mov [{direct_frame}], rax",
+    "    mov eax, {kernel_cr3}",
+    "    mov cr3, rax",
+    // `syscall` of the kernel arrives here.
+    "    .org stubs_task + {direct} + 0x80 + 11, 0xf4",
+    "    mov rax, [{resume_frame} + 8]",
+    "    cmp byte ptr [{resume_frame} + 72], 0",
+    "    je 2f",
+    "    mov rcx, [{resume_frame} + 16]",
+    "    mov r11, [{resume_frame} + 32]",
+    "    mov rsp, [{resume_frame} + 40]",
+    "    sysretq",
+    "2:  mov rcx, [{resume_frame} + 56]",
+    "    mov r11, [{resume_frame} + 64]",
+    "    mov rsp, {resume_frame} + 16",
+    "    iretq",
     ".org stubs_task + 0x1000, 0xf4",
     // Kernel-space page.
     "stubs_kernel:",
@@ -80,6 +106,19 @@ global_asm!(
     "    iretq",
     "    .set vector, vector + 1",
     ".endr",
+    // `syscall` of the kernel: all but rax, rcx and r11 are the task's already.
+    "    .org stubs_kernel + {direct}, 0xf4",
+    "    jmp 2f",
+    "    .org stubs_kernel + {direct} + 24, 0xf4", // where `syscall` of a task arrives
+    "    mov [{direct_frame} + 16], rcx",
+    "    mov [{direct_frame} + 24], r11",
+    "    mov rcx, [{direct_entry}]",
+    "    mov rsp, [{direct_entry} + 24]",
+    "    mov r11d, 2",
+    "    sysretq",
+    "    .org stubs_kernel + {direct} + 0x80, 0xf4",
+    "2:  mov rax, [{resume_frame}]",
+    "    mov cr3, rax",
     ".org stubs_kernel + 0x1000, 0xf4",
     // The page that `syscall` jumps to.
     "    int3",
@@ -92,6 +131,9 @@ global_asm!(
     kernel_cr3 = const KERNEL_CR3,
     resume_frame = const (TRAP_GVA + RESUME_FRAME).cast_signed(),
     entry_frames = const (TRAP_GVA + ENTRY_FRAMES).cast_signed(),
+    direct = const DIRECT_STUB,
+    direct_frame = const (TRAP_GVA + DIRECT_FRAME).cast_signed(),
+    direct_entry = const (TRAP_GVA + ENTRY_FRAMES + DIRECT_VECTOR * ENTRY_FRAME_LEN).cast_signed(),
 );
 
 global_asm!(
@@ -100,7 +142,7 @@ global_asm!(
     ".globl trap_entries",
     "trap_entries:",
     ".set vector, 0",
-    ".rept {vectors}",
+    ".rept {vectors} + 1",
     "    .balign 8",
     "    .byte 0x6a, vector", // push vector
     "    jmp 3f",
@@ -152,9 +194,14 @@ global_asm!(
     "    mov rdx, [rdi + 88]",
     "    mov rsi, [rdi + 96]",
     "    mov rdi, [rdi + 104]",
+    "    cmp byte ptr [{is_direct}], 0",
+    "    jne 2f",
+    "    ud2",
+    "2:  syscall",
     "    ud2",
     vectors = const VECTORS,
     stack = sym KERNEL_STACK,
+    is_direct = const BOOT_GPA + boot::DIRECT_SYSCALL as u64 * 8,
 );
 
 /// The kernel's stack pointer while a task runs.
