@@ -1,8 +1,8 @@
 //! Huge pages of the guest: which frames are set aside, and what backs them.
 //!
-//! The guest asks before it lets a task touch a huge page ([`calls`]): the page is charged and backed
+//! The guest asks before it lets a task touch a huge page (`calls`): the page is charged and backed
 //! as a whole then, in one step, so that the touch itself faults on nobody. A guest that touches a
-//! page without asking is answered all the same ([`Machine::answer_huge`]), and its task's group is
+//! page without asking is answered all the same (`Machine::answer_huge`), and its task's group is
 //! charged whatever the limits say.
 
 pub(crate) mod calls;
