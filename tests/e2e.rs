@@ -26,5 +26,7 @@ mod moving;
 mod oracle;
 #[path = "e2e/random.rs"]
 mod random;
+#[path = "e2e/reclaim.rs"]
+mod reclaim;
 #[path = "e2e/terminal.rs"]
 mod terminal;

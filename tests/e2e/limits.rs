@@ -38,7 +38,8 @@ fn usage_may_equal_the_limit() {
     puppet.tell("touch 100");
     assert_eq!(group.number("memory.usage_in_bytes"), group.number("memory.limit_in_bytes"));
     assert_eq!(group.number("memory.failcnt"), 0);
-    assert_eq!(puppet.ask("touch 1"), None, "one page more kills");
+    // The first pages more come at the cost of the program's own, which can be read again.
+    assert_eq!(puppet.ask("touch 400"), None, "more than the page cache has room for kills");
     assert_eq!(puppet.finish().status, 137);
     assert!(group.number("memory.failcnt") >= 1);
     machine.finish();
@@ -56,7 +57,7 @@ fn a_limit_bites_at_each_of_three_levels() {
         let mut puppet = Puppet::start(&machine, &leaf);
         groups[level].set_limit(leaf.pages() + 50);
         puppet.tell("touch 50");
-        assert_eq!(puppet.ask("touch 2"), None, "level {level}");
+        assert_eq!(puppet.ask("touch 400"), None, "level {level}");
         assert_eq!(puppet.finish().status, 137);
         for (index, group) in groups.iter().enumerate() {
             assert_eq!(group.number("memory.failcnt") > 0, index == level, "{}", group.path());
@@ -84,7 +85,7 @@ fn a_parents_limit_bites_for_the_sum_of_its_children() {
     second.tell("touch 100");
     assert_eq!(top.number("memory.failcnt"), 0);
     // Whoever holds most in the subtree is the victim; one of the two ends, the third never.
-    let survived = second.ask("touch 50").is_some();
+    let survived = second.ask("touch 800").is_some();
     assert!(top.number("memory.failcnt") > 0);
     third.tell("touch 10");
     if survived {

@@ -3,10 +3,10 @@
 //! The guest is not trusted: a call with arguments that cannot be true gets an error number, and
 //! nothing of it has happened.
 
-use memcg::{Gfn, Memcg, Tid};
+use memcg::{Gfn, Kind, Memcg, Tid};
 use rustix::io::Errno;
 use vmcg_abi::call::{ARGUMENTS_MAX, Call, job as descriptor, stat};
-use vmcg_abi::layout::{CALL_BUFFER_GPA, CALL_BUFFER_LEN};
+use vmcg_abi::layout::{CALL_BUFFER_GPA, CALL_BUFFER_LEN, PAGE_SIZE};
 use vmcg_abi::page::shared;
 
 use crate::error::MachineError;
@@ -294,7 +294,27 @@ fn file_read(machine: &Machine, share: &mut Share, a: [u64; ARGUMENTS_MAX]) -> A
     let mut bytes = vec![0; length(len, TRANSFER_MAX)?];
     let count = share.read_at(a[0], a[1], &mut bytes)?;
     machine.memory.write(a[2], &bytes[..count])?;
+    remember_file(machine, share, a, count as u64);
     Ok(count as u64)
+}
+
+/// Notes which frames a read has filled with whole pages of a file: their content need not be kept
+/// when they are evicted. The last page of a file is whole, too.
+fn remember_file(machine: &Machine, share: &Share, a: [u64; ARGUMENTS_MAX], count: u64) {
+    let [handle, offset, gpa, ..] = a;
+    if !offset.is_multiple_of(PAGE_SIZE) || !gpa.is_multiple_of(PAGE_SIZE) {
+        return;
+    }
+    let Some(file) = share.regular_file(handle) else { return };
+    let mut accounting = machine.lock();
+    for page in 0..count.div_ceil(PAGE_SIZE) {
+        let gfn = Gfn::new(gpa / PAGE_SIZE + page);
+        let is_cache = accounting.memcg.kind(gfn) == Some(Kind::File);
+        // One that was evicted meanwhile has its content elsewhere already.
+        if is_cache && machine.memory.is_backed(gfn) {
+            accounting.contents.note_read(gfn, handle, &file, offset / PAGE_SIZE + page);
+        }
+    }
 }
 
 fn file_readdir(machine: &Machine, share: &mut Share, handle: u64, cookie: u64) -> Answer {

@@ -50,6 +50,14 @@ pub enum MachineError {
         /// Largest possible.
         max: &'static str,
     },
+    /// The swap file could not be made.
+    #[error("cannot make swap file {}: {why}", path.display())]
+    Swap {
+        /// Where it was to be.
+        path: std::path::PathBuf,
+        /// The system's reason.
+        why: std::io::Error,
+    },
     /// userfaultfd is not usable.
     #[error("cannot use userfaultfd: {why}; run as root or set vm.unprivileged_userfaultfd=1")]
     Userfaultfd {

@@ -1,4 +1,5 @@
-//! The fault thread: a guest page is touched for the first time, charged, and installed.
+//! The fault thread: a guest page is touched, charged if it has no page yet, and installed with what
+//! belongs into it: zeros at first, later what was evicted.
 //!
 //! A vCPU that sleeps in such a fault cannot be woken by a signal, so every fault is answered: a
 //! page for which no limit has room, and for which nothing could be freed, is charged all the same
@@ -7,21 +8,23 @@
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
 
-use memcg::{ChargeError, Fault, Gfn, GroupId, Kind, Payer, Tid};
+use memcg::{ChargeError, Fault, Gfn, GroupId, Kind, Payer, Resource, Tid};
 use rustix::event::{PollFd, PollFlags, poll};
-use vmcg_abi::event::{Event, EventKind};
 use vmcg_abi::frame::FrameKind;
 use vmcg_abi::layout::PAGE_SIZE;
 use vmcg_abi::page::shared;
 
-use crate::guest::RealGuest;
+use crate::contents::Filling;
 use crate::machine::{Accounting, Machine};
 use crate::news::News;
+use crate::oom;
 use crate::stats::Stats;
+use crate::swap::Page;
+use crate::uffd::Lack;
 
 /// Answers faults until `stop` becomes readable.
 pub(crate) fn serve(machine: &Machine, stop: &impl AsFd) {
-    let mut addresses = Vec::new();
+    let mut faults = Vec::new();
     loop {
         let mut ready =
             [PollFd::new(&machine.uffd, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
@@ -37,28 +40,35 @@ pub(crate) fn serve(machine: &Machine, stop: &impl AsFd) {
         // the vCPU must not go on, or another task would be current when it is charged: it takes
         // this lock before it enters the guest again. A fault not read by then is withdrawn.
         let mut accounting = machine.lock();
-        match machine.uffd.read_faults(&mut addresses) {
+        match machine.uffd.read_faults(&mut faults) {
             Ok(()) => {}
             Err(why) if why.kind() == ErrorKind::WouldBlock => continue,
             Err(why) => return log::error!("cannot read guest faults: {why}"),
         }
-        for address in addresses.drain(..) {
-            answer(machine, &mut accounting, address);
+        for (address, lack) in faults.drain(..) {
+            answer(machine, &mut accounting, address & !(PAGE_SIZE - 1), lack);
         }
     }
 }
 
-/// Charges and installs the page at host address `address`.
-fn answer(machine: &Machine, accounting: &mut Accounting, address: u64) {
-    let gfn = Gfn::new((address - machine.memory.host_base()) / PAGE_SIZE);
+/// Makes the page at host address `page` usable.
+fn answer(machine: &Machine, accounting: &mut Accounting, page: u64, lack: Lack) {
+    let gfn = Gfn::new((page - machine.memory.host_base()) / PAGE_SIZE);
     if machine.answer_huge(accounting, gfn) {
         return Stats::count(&machine.stats.faults, 1);
     }
-    if machine.is_accounting && !machine.memory.is_backed(gfn) {
-        charge(machine, accounting, gfn);
-    }
-    machine.memory.set_backed(gfn);
-    match machine.uffd.zero(address & !(PAGE_SIZE - 1)) {
+    accounting.contents.note_touched(gfn);
+    let installed = if machine.memory.is_backed(gfn) {
+        // Aged, and touched again; or wanted twice, and there since the first time.
+        Stats::count(&machine.stats.touches, u64::from(lack == Lack::Mapping));
+        let is_known = accounting.memcg.note_touched(gfn);
+        log::trace!("frame {:#x} touched again: {is_known}", gfn.get());
+        machine.memory.set_backed(gfn);
+        machine.uffd.map(page)
+    } else {
+        bring(machine, accounting, gfn, page)
+    };
+    match installed {
         Ok(()) => {}
         Err(why) if why.kind() == ErrorKind::AlreadyExists => {}
         Err(why) => {
@@ -66,48 +76,111 @@ fn answer(machine: &Machine, accounting: &mut Accounting, address: u64) {
             log::error!("cannot install a page for guest frame {:#x}: {why}", gfn.get());
         }
     }
-    Stats::count(&machine.stats.faults, 1);
 }
 
-/// Charges `gfn` to whom the guest names as current, whatever it takes.
+/// Charges the frame and installs a page with its content.
+fn bring(
+    machine: &Machine,
+    accounting: &mut Accounting,
+    gfn: Gfn,
+    page: u64,
+) -> std::io::Result<()> {
+    if machine.is_accounting {
+        charge(machine, accounting, gfn);
+    }
+    let is_away = accounting.contents.is_away(gfn);
+    let mut content = Page::ZERO;
+    let filling =
+        if is_away { accounting.contents.fetch(gfn, &mut content) } else { Filling::Zeros };
+    machine.memory.set_backed(gfn);
+    let installed = match filling {
+        Filling::Content => machine.uffd.copy(page, &content.0),
+        Filling::Zeros => machine.uffd.zero(page),
+        Filling::Lost => {
+            lose(machine, accounting, gfn);
+            machine.uffd.zero(page)
+        }
+    };
+    accounting.contents.note_back(gfn);
+    let counter = if is_away { &machine.stats.refaults } else { &machine.stats.faults };
+    Stats::count(counter, 1);
+    installed
+}
+
+/// The content of a frame cannot be had any more: whoever wants it is killed, as by a memory error.
+fn lose(machine: &Machine, accounting: &mut Accounting, gfn: Gfn) {
+    Stats::count(&machine.stats.lost, 1);
+    let (payer, _) = payer_of(machine, accounting, gfn);
+    log::error!("the content of guest frame {:#x} is lost; {payer:?} cannot go on", gfn.get());
+    if let Payer::Task(tid) = payer {
+        oom::send_kill(machine, tid);
+    }
+}
+
+/// Charges `gfn`, whatever it takes: to whom the guest names as current or, when its content is in
+/// swap, to whom it belongs.
 fn charge(machine: &Machine, accounting: &mut Accounting, gfn: Gfn) {
     let (payer, kind) = payer_of(machine, accounting, gfn);
+    let bill =
+        if accounting.memcg.is_swapped(gfn) { Bill::Swapped } else { Bill::New(payer, kind) };
     if let Payer::Task(tid) = payer {
         // Differs from Linux: pages mapped around a fault count when they are touched, not before.
-        accounting.memcg.note_fault(tid, Fault::Minor);
+        let is_away = accounting.contents.is_away(gfn);
+        accounting.memcg.note_fault(tid, if is_away { Fault::Major } else { Fault::Minor });
     }
-    let mut refused_by = match accounting.memcg.try_charge(payer, gfn, kind) {
+    let (mut group, mut resource) = match bill.attempt(accounting, gfn) {
         Ok(()) => return,
         Err(ChargeError::AlreadyCharged(_)) => return Stats::count(&machine.stats.guest_lies, 1),
-        Err(ChargeError::Refused { group, .. }) => group,
-        Err(ChargeError::NoSuchFrame(_) | ChargeError::Dead) => accounting.memcg.root(),
+        Err(ChargeError::Refused { group, resource }) => (group, resource),
+        Err(ChargeError::NoSuchFrame(_) | ChargeError::Dead) => {
+            (accounting.memcg.root(), Resource::Memory)
+        }
     };
-    // What the guest has freed but the host has not taken back yet may be all it takes.
-    let freed = machine.drain_free(accounting);
-    if freed > 0 && accounting.memcg.try_charge(payer, gfn, kind).is_ok() {
-        return note_search(accounting, refused_by, 1);
-    }
-    while !machine.settle_out_of(accounting, refused_by).is_zero() {
-        match accounting.memcg.try_charge(payer, gfn, kind) {
-            Ok(()) => return note_search(accounting, refused_by, 1),
-            Err(ChargeError::Refused { group, .. }) => refused_by = group,
+    while machine.find_room(accounting, group, resource) {
+        match bill.attempt(accounting, gfn) {
+            Ok(()) => return note_search(accounting, group, 1),
+            Err(ChargeError::Refused { group: other, resource: which }) => {
+                (group, resource) = (other, which);
+            }
             Err(_) => break,
         }
     }
-    note_search(accounting, refused_by, 0);
+    note_search(accounting, group, 0);
     Stats::count(&machine.stats.forced, 1);
-    if accounting.memcg.charge(payer, gfn, kind).is_err() {
-        let root = Payer::Group(accounting.memcg.root());
-        if accounting.memcg.charge(root, gfn, kind).is_err() {
-            Stats::count(&machine.stats.guest_lies, 1);
+    if bill.force(accounting, gfn).is_err() {
+        Stats::count(&machine.stats.guest_lies, 1);
+    }
+    oom::strike(machine, accounting, group, payer);
+}
+
+/// What a frame is charged as.
+#[derive(Debug, Clone, Copy)]
+enum Bill {
+    /// As a page that somebody has touched first.
+    New(Payer, Kind),
+    /// As one that comes back from swap, to its owner.
+    Swapped,
+}
+
+impl Bill {
+    fn attempt(self, accounting: &mut Accounting, gfn: Gfn) -> Result<(), ChargeError> {
+        match self {
+            Self::New(payer, kind) => accounting.memcg.try_charge(payer, gfn, kind),
+            Self::Swapped => accounting.memcg.try_swap_in(gfn),
         }
     }
-    if let Payer::Task(tid) = payer
-        && accounting.waiting.hold(&accounting.memcg, refused_by, tid)
-    {
-        return machine.gate.send(Event { kind: EventKind::Wait, argument: 0, id: tid.get() });
+
+    /// Charges over the limit; where even that is not possible, to the root group.
+    fn force(self, accounting: &mut Accounting, gfn: Gfn) -> Result<(), ChargeError> {
+        let root = Payer::Group(accounting.memcg.root());
+        match self {
+            Self::New(payer, kind) => accounting
+                .memcg
+                .charge(payer, gfn, kind)
+                .or_else(|_refused| accounting.memcg.charge(root, gfn, kind)),
+            Self::Swapped => accounting.memcg.swap_in(gfn),
+        }
     }
-    out_of_memory(machine, accounting, refused_by);
 }
 
 /// Notes that one page was wanted in a group at its limit, and how many were found.
@@ -139,30 +212,4 @@ pub(crate) fn kind_of(kind: FrameKind) -> Option<Kind> {
         FrameKind::PageTable => Some(Kind::PageTable),
         FrameKind::Huge => Some(Kind::Huge),
     }
-}
-
-/// Picks a victim in the group that refused and tells the guest to kill it. A victim that has been
-/// told already is on its way out: nobody else dies meanwhile.
-fn out_of_memory(machine: &Machine, accounting: &mut Accounting, group: GroupId) {
-    let Accounting { memcg, tasks, news, .. } = accounting;
-    let is_below = |tid| {
-        let mut above = std::iter::successors(memcg.task_group(tid), |&at| memcg.parent(at));
-        above.any(|at| at == group)
-    };
-    if tasks.iter().any(|(tid, task)| task.is_dying && is_below(tid)) {
-        return;
-    }
-    news.push(News::OutOfMemory(group));
-    let Some(victim) = memcg.oom_victim(group, &mut RealGuest::new(machine, tasks)) else { return };
-    let path = memcg.path(group).unwrap_or_default();
-    log::info!("{path} is out of memory: killing task {victim}");
-    let counted = memcg.task_group(victim).map(|at| memcg.note_oom_kill(at));
-    log::debug!("kill counted: {counted:?}");
-    send_kill(machine, victim);
-    tasks.set_dying(victim);
-}
-
-/// Tells the guest to kill a task, as if by SIGKILL.
-pub(crate) fn send_kill(machine: &Machine, tid: Tid) {
-    machine.gate.send(Event { kind: EventKind::Kill, argument: 0, id: tid.get() });
 }

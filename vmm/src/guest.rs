@@ -1,9 +1,13 @@
 //! The real guest as the accounting sees it.
 
-use memcg::{Gfn, Guest, Gva, ScanError, ScannedPage, Tid};
+use memcg::{Evicted, Gfn, Guest, Gva, Kind, Pages, ScanError, ScannedPage, Tid};
 
-use crate::fault::{kind_of, send_kill};
+use crate::contents::Contents;
+use crate::evict;
+use crate::fault::kind_of;
 use crate::machine::Machine;
+use crate::oom::send_kill;
+use crate::swap::SwapFigures;
 use crate::tasks::Tasks;
 use crate::walk::{Budget, walk};
 
@@ -12,18 +16,19 @@ use crate::walk::{Budget, walk};
 pub(crate) struct RealGuest<'a> {
     machine: &'a Machine,
     tasks: &'a Tasks,
+    contents: &'a mut Contents,
     budget: Budget,
 }
 
 impl<'a> RealGuest<'a> {
     /// A view with a fresh budget for page-table walks.
-    pub(crate) fn new(machine: &'a Machine, tasks: &'a Tasks) -> Self {
-        Self::with_budget(machine, tasks, Budget::new(machine.memory.frames()))
+    pub(crate) fn new(machine: &'a Machine, tasks: &'a Tasks, contents: &'a mut Contents) -> Self {
+        Self { machine, tasks, contents, budget: Budget::new(machine.memory.frames()) }
     }
 
-    /// A view that goes on with the budget an earlier one left.
-    pub(crate) fn with_budget(machine: &'a Machine, tasks: &'a Tasks, budget: Budget) -> Self {
-        Self { machine, tasks, budget }
+    /// The same view, going on with the budget an earlier one left.
+    pub(crate) fn with_budget(self, budget: Budget) -> Self {
+        Self { budget, ..self }
     }
 
     /// What is left of the budget.
@@ -48,7 +53,7 @@ impl Guest for RealGuest<'_> {
         if from == Gva::ZERO {
             self.budget = Budget::new(self.machine.memory.frames());
         }
-        let memory = &self.machine.memory;
+        let (memory, contents) = (&self.machine.memory, &*self.contents);
         let table = self.machine.frame_table().and_then(|gpa| memory.frame_table(gpa));
         let range = (from, pages_max);
         walk(memory, root, range, &mut self.budget, &mut |leaf| {
@@ -57,7 +62,7 @@ impl Guest for RealGuest<'_> {
                 let entry = table.as_ref().and_then(|table| table.entry(gfn));
                 let kind = entry.and_then(|entry| entry.kind()).and_then(kind_of);
                 if let (Some(entry), Some(kind)) = (entry, kind)
-                    && memory.is_backed(gfn)
+                    && (memory.is_backed(gfn) || contents.is_swapped(gfn))
                 {
                     visit(ScannedPage { gva: leaf.gva, gfn, kind, mapcount: entry.mapcount() });
                 }
@@ -68,5 +73,18 @@ impl Guest for RealGuest<'_> {
 
     fn kill(&mut self, tid: Tid) {
         send_kill(self.machine, tid);
+    }
+
+    fn evict(&mut self, pages: &[(Gfn, Kind)]) -> Vec<Evicted> {
+        evict::evict(self.machine, self.contents, pages)
+    }
+
+    fn age(&mut self, gfns: &[Gfn]) {
+        evict::age(self.machine, gfns);
+    }
+
+    fn swap_free(&self) -> Pages {
+        let free = |figures: SwapFigures| figures.slots - figures.used;
+        self.contents.swap().map_or(Pages::ZERO, |swap| Pages::new(free(swap.figures())))
     }
 }

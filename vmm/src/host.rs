@@ -73,7 +73,7 @@ impl fusefs::Host for Host {
 
     fn reclaim(&self, group: GroupId, wanted: Pages) -> Pages {
         log::debug!("{wanted} pages wanted of {group:?}");
-        self.machine.reclaim(group, wanted)
+        self.machine.reclaim(group, Resource::Memory, wanted)
     }
 
     fn last_recharge(&self, group: GroupId) -> Option<Recharge> {

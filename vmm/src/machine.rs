@@ -1,6 +1,7 @@
 //! The machine: guest memory, accounting and the vCPU's gate, and what other threads ask of it.
 
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use vmcg_abi::layout::{FREE_RING_GPA, FREE_RING_SLOTS, PAGE_SIZE, RAM_BYTES_MIN,
 use vmcg_abi::page::shared;
 
 use crate::boot::{self, BootFacts};
+use crate::contents::Contents;
 use crate::error::MachineError;
 pub use crate::gate::Readiness;
 use crate::gate::{Gate, Paused, kick_signal};
@@ -26,6 +28,7 @@ use crate::moves::MoveLog;
 use crate::news::{Locked, News};
 use crate::share::Share;
 use crate::stats::{Stats, UnknownCalls};
+use crate::swap::{Faulty, Swap, SwapDevice, SwapFile};
 use crate::tasks::Tasks;
 use crate::uffd::Uffd;
 use crate::waiting::Waiting;
@@ -45,6 +48,8 @@ pub struct MachineConfig {
     pub memory_bytes: u64,
     /// Huge pages set aside, at the end of guest memory.
     pub huge_pages: HugePages,
+    /// Where pages go that memory has no room for; `None` is nowhere.
+    pub swap: Option<SwapConfig>,
     /// Choices of the accounting; `frames` is filled in from `memory_bytes`.
     pub accounting: Config,
     /// False only to measure what accounting costs: faults are answered and nothing is charged.
@@ -53,6 +58,17 @@ pub struct MachineConfig {
     pub settle_rate: u64,
     /// Another guest kernel to boot than the one in the binary, for work on the kernel.
     pub kernel_image: Option<Vec<u8>>,
+}
+
+/// What swap is made from.
+#[derive(Debug, Clone)]
+pub struct SwapConfig {
+    /// Bytes of swap.
+    pub bytes: u64,
+    /// Where its file is made; it loses its name at once.
+    pub file: PathBuf,
+    /// Of a hundred accesses so many fail, to test what becomes of that.
+    pub faults_percent: u64,
 }
 
 /// What the accounting lock protects.
@@ -66,6 +82,8 @@ pub(crate) struct Accounting {
     pub(crate) unknown_calls: UnknownCalls,
     /// What recent moves did.
     pub(crate) moves: MoveLog,
+    /// Where the content of frames without a page is.
+    pub(crate) contents: Contents,
     /// Who waits for a move to end.
     pub(crate) waiting: Waiting,
     /// What to tell when the lock is released.
@@ -128,11 +146,13 @@ impl Machine {
         let mut memcg = Memcg::new(Config { frames, ..config.accounting }).map_err(refuse)?;
         huge.enter(&mut memcg);
         memcg.task_new(Tid::INIT, Tid::INIT, memcg.root()).map_err(refuse)?;
+        let swap = config.swap.as_ref().map(make_swap).transpose()?;
         let accounting = Accounting {
             memcg,
             tasks: Tasks::new(),
             unknown_calls: UnknownCalls::default(),
             moves: MoveLog::default(),
+            contents: Contents::new(frames, swap),
             waiting: Waiting::default(),
             news: Vec::new(),
         };
@@ -302,6 +322,9 @@ impl Machine {
         }
         let mut frames: Vec<u64> =
             (0..waiting).filter_map(|at| self.ring_entry(tail + at)).collect();
+        frames.retain(|&gfn| {
+            self.memory.is_backed(Gfn::new(gfn)) || accounting.contents.is_away(Gfn::new(gfn))
+        });
         frames.sort_unstable();
         frames.dedup();
         for run in frames.chunk_by(|a, b| a + 1 == *b) {
@@ -311,8 +334,9 @@ impl Machine {
                 log::error!("cannot give guest memory back: {why}");
                 continue;
             }
-            for &gfn in run {
-                accounting.memcg.uncharge(Gfn::new(gfn));
+            for gfn in run.iter().copied().map(Gfn::new) {
+                accounting.memcg.uncharge(gfn);
+                accounting.contents.forget(gfn);
             }
             Stats::count(&self.stats.frames_freed, run.len() as u64);
         }
@@ -320,19 +344,36 @@ impl Machine {
         waiting
     }
 
-    /// The frame number in a slot of the free ring, if it is one the guest may free and that the
-    /// host has a page for.
+    /// The frame number in a slot of the free ring, if it is one the guest may free.
     fn ring_entry(&self, at: u64) -> Option<u64> {
         let mut bytes = [0; 4];
         self.memory.read(FREE_RING_GPA + at % FREE_RING_SLOTS * 4, &mut bytes).ok()?;
         let gfn = u64::from(u32::from_le_bytes(bytes));
-        let is_single = gfn < self.memory.frames() && !self.huge.contains(gfn);
-        if gfn < self.first_free.load(Ordering::Acquire) || !is_single {
+        if !self.is_handed_out(Gfn::new(gfn)) {
             Stats::count(&self.stats.guest_lies, 1);
             return None;
         }
-        self.memory.is_backed(Gfn::new(gfn)).then_some(gfn)
+        Some(gfn)
     }
+
+    /// Tells whether a frame is one the guest may hand out and free.
+    pub(crate) fn is_handed_out(&self, gfn: Gfn) -> bool {
+        let single = self.first_free.load(Ordering::Acquire)..self.memory.frames();
+        single.contains(&gfn.get()) && !self.huge.contains(gfn.get())
+    }
+}
+
+/// Makes the swap file.
+fn make_swap(config: &SwapConfig) -> Result<Swap, MachineError> {
+    let fail = |why| MachineError::Swap { path: config.file.clone(), why };
+    let slots = u32::try_from(config.bytes / PAGE_SIZE)
+        .map_err(|_| fail(std::io::ErrorKind::FileTooLarge.into()))?;
+    let file = SwapFile::create(&config.file, config.bytes).map_err(fail)?;
+    let device: Box<dyn SwapDevice> = match config.faults_percent {
+        0 => Box::new(file),
+        percent => Box::new(Faulty::new(file, percent)),
+    };
+    Ok(Swap::new(device, slots))
 }
 
 fn kvm_error(what: &'static str, why: &dyn std::fmt::Display) -> MachineError {

@@ -2,8 +2,9 @@
 //!
 //! Nothing outside this file touches guest memory. Reads and writes go through `vm-memory`, which
 //! checks bounds; which frames have a host page is kept in a bitmap that [`crate::fault`] sets when
-//! it installs a page and [`GuestMemory::punch`] clears when it gives one back. Readers that must
-//! not fault (the page-table walker, the accounting) ask the bitmap first.
+//! it installs a page and [`GuestMemory::punch`] clears when it gives one back. A second one says
+//! which of them are mapped as well: ageing takes mappings away. Readers that must not fault (the
+//! page-table walker, the accounting) ask that one first; pages are copied out through the memfd.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -37,7 +38,44 @@ pub(crate) struct GuestMemory {
     map: GuestMemoryMmap<()>,
     file: File,
     bytes: u64,
-    backed: Box<[AtomicU64]>,
+    backed: Bits,
+    mapped: Bits,
+}
+
+/// A bit a frame.
+#[derive(Debug)]
+struct Bits(Box<[AtomicU64]>);
+
+impl Bits {
+    fn new(frames: u64) -> Self {
+        let words = usize::try_from(frames).expect("fits as the length does") / 64 + 1;
+        Self((0..words).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    fn has(&self, gfn: Gfn) -> bool {
+        self.bit(gfn).is_some_and(|(word, bit)| word.load(Ordering::Acquire) & bit != 0)
+    }
+
+    fn set(&self, gfn: Gfn) {
+        if let Some((word, bit)) = self.bit(gfn) {
+            word.fetch_or(bit, Ordering::AcqRel);
+        }
+    }
+
+    fn clear(&self, gfn: Gfn) {
+        if let Some((word, bit)) = self.bit(gfn) {
+            word.fetch_and(!bit, Ordering::AcqRel);
+        }
+    }
+
+    fn count(&self) -> u64 {
+        self.0.iter().map(|word| u64::from(word.load(Ordering::Acquire).count_ones())).sum()
+    }
+
+    fn bit(&self, gfn: Gfn) -> Option<(&AtomicU64, u64)> {
+        let index = usize::try_from(gfn.get()).ok()?;
+        Some((self.0.get(index / 64)?, 1 << (index % 64)))
+    }
 }
 
 impl GuestMemory {
@@ -59,9 +97,8 @@ impl GuestMemory {
             Some(FileOffset::new(mapped, 0)),
         )])
         .map_err(|e| fail(e.to_string()))?;
-        let words = usize::try_from(bytes / PAGE_SIZE).expect("fits as the length does") / 64 + 1;
-        let backed = (0..words).map(|_| AtomicU64::new(0)).collect();
-        Ok(Self { map, file, bytes, backed })
+        let frames = bytes / PAGE_SIZE;
+        Ok(Self { map, file, bytes, backed: Bits::new(frames), mapped: Bits::new(frames) })
     }
 
     /// Bytes of guest memory.
@@ -84,22 +121,36 @@ impl GuestMemory {
 
     /// True when the host has a page for `gfn`.
     pub(crate) fn is_backed(&self, gfn: Gfn) -> bool {
-        let Ok(index) = usize::try_from(gfn.get()) else { return false };
-        self.backed
-            .get(index / 64)
-            .is_some_and(|word| word.load(Ordering::Acquire) >> (index % 64) & 1 == 1)
+        self.backed.has(gfn)
     }
 
-    /// Records that `gfn` has a host page now.
+    /// True when the host has a page for `gfn` that can be read without a fault.
+    pub(crate) fn is_mapped(&self, gfn: Gfn) -> bool {
+        self.mapped.has(gfn)
+    }
+
+    /// Records that `gfn` has a host page now, and that it is mapped.
     pub(crate) fn set_backed(&self, gfn: Gfn) {
-        if let Some((word, bit)) = self.backed_bit(gfn) {
-            word.fetch_or(bit, Ordering::AcqRel);
-        }
+        self.backed.set(gfn);
+        self.mapped.set(gfn);
+    }
+
+    /// Records that the host page of `gfn` is not mapped any more. Call it before that is so.
+    pub(crate) fn set_unmapped(&self, gfn: Gfn) {
+        self.mapped.clear(gfn);
     }
 
     /// Number of frames the host has a page for.
     pub(crate) fn backed_count(&self) -> u64 {
-        self.backed.iter().map(|word| u64::from(word.load(Ordering::Acquire).count_ones())).sum()
+        self.backed.count()
+    }
+
+    /// Copies the page of `gfn` as it is in the memfd, mapped or not; zeros where there is none.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn copy_page(&self, gfn: Gfn, into: &mut [u8]) -> std::io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(&self.file, into, gfn.get() * PAGE_SIZE)
     }
 
     /// Pages of guest memory that the host really holds, by the file system's own count.
@@ -127,10 +178,9 @@ impl GuestMemory {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         let (start, end) = (frames.start * PAGE_SIZE, frames.end * PAGE_SIZE);
         rustix::fs::fallocate(&self.file, flags, start, end - start)?;
-        for gfn in frames {
-            if let Some((word, bit)) = self.backed_bit(Gfn::new(gfn)) {
-                word.fetch_and(!bit, Ordering::AcqRel);
-            }
+        for gfn in frames.map(Gfn::new) {
+            self.backed.clear(gfn);
+            self.mapped.clear(gfn);
         }
         Ok(())
     }
@@ -204,11 +254,6 @@ impl GuestMemory {
     pub(crate) fn map(&self) -> &GuestMemoryMmap<()> {
         &self.map
     }
-
-    fn backed_bit(&self, gfn: Gfn) -> Option<(&AtomicU64, u64)> {
-        let index = usize::try_from(gfn.get()).ok()?;
-        Some((self.backed.get(index / 64)?, 1 << (index % 64)))
-    }
 }
 
 /// The guest's frame table: one entry a frame, kept by the guest.
@@ -229,7 +274,7 @@ impl FrameTable<'_> {
         let index = usize::try_from(gfn.get()).ok().filter(|&index| index < self.count)?;
         let page = (self.gpa + gfn.get() * 8) / PAGE_SIZE;
         if self.backed.get() != Some(page) {
-            if !self.memory.is_backed(Gfn::new(page)) {
+            if !self.memory.is_mapped(Gfn::new(page)) {
                 return None;
             }
             self.backed.set(Some(page));

@@ -210,12 +210,12 @@ impl Machine {
         let since = Instant::now();
         let mut accounting = self.lock();
         self.drain_free(&mut accounting);
-        let Accounting { memcg, tasks, .. } = &mut *accounting;
+        let Accounting { memcg, tasks, contents, .. } = &mut *accounting;
         let mut work = match course.work.take() {
             Some(work) => work,
             None => Move::begin(memcg, id, dest, scope)?,
         };
-        let mut guest = RealGuest::with_budget(self, tasks, course.budget);
+        let mut guest = RealGuest::new(self, tasks, contents).with_budget(course.budget);
         let progress = work.step(memcg, &mut guest, course.pages);
         course.budget = guest.budget();
         course.work = Some(work);

@@ -1,5 +1,7 @@
 //! What a running machine tells about itself: tasks, figures, broken invariants.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use memcg::{Gfn, Guest as _, HugeSize, Kind, Tid};
 use serde::{Deserialize, Serialize};
 use vmcg_abi::page::shared;
@@ -8,6 +10,7 @@ use crate::guest::RealGuest;
 use crate::kvm_stats::KvmStats;
 use crate::machine::{Accounting, Machine};
 use crate::stats::EXIT_NAMES;
+use crate::swap::Swap;
 
 /// One task, for `vmcg ps`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +54,14 @@ pub struct Stat {
     pub huge_pages: Vec<(String, u64, u64)>,
     /// Huge pages backed, each in one step.
     pub huge_faults: u64,
+    /// Pages that left memory and came back, by name.
+    pub reclaim: Vec<(String, u64)>,
+    /// Pages of swap, and how many of them are in use.
+    pub swap: (u64, u64),
+    /// Accesses to swap, by name.
+    pub swap_accesses: Vec<(String, u64)>,
+    /// Why swap does not work at the moment.
+    pub swap_failure: Option<String>,
     /// Frames given back.
     pub frames_freed: u64,
     /// Things an honest guest would not have done.
@@ -73,8 +84,8 @@ impl Machine {
         let _paused = self.pause();
         let mut accounting = self.lock();
         self.drain_free(&mut accounting);
-        let Accounting { memcg, tasks, .. } = &*accounting;
-        let mut guest = RealGuest::new(self, tasks);
+        let Accounting { memcg, tasks, contents, .. } = &mut *accounting;
+        let mut guest = RealGuest::new(self, tasks, contents);
         let current = self.current_tid();
         let mut rows = Vec::new();
         for (tid, task) in tasks.iter() {
@@ -82,9 +93,10 @@ impl Machine {
             let (mut resident, mut charged) = (0, 0);
             // An address space that cannot be walked to its end is shown as far as it goes.
             let walked = guest.scan(tid, memcg::Gva::ZERO, u64::MAX, &mut |page| {
+                let is_resident = self.memory.is_backed(page.gfn);
                 // Huge pages are not part of a task's resident memory, as in Linux.
-                resident += u64::from(page.kind != Kind::Huge);
-                charged += u64::from(memcg.owner(page.gfn) == Some(group));
+                resident += u64::from(is_resident && page.kind != Kind::Huge);
+                charged += u64::from(is_resident && memcg.owner(page.gfn) == Some(group));
             });
             log::debug!("task {tid} walked: {walked:?}");
             let state = match () {
@@ -108,9 +120,7 @@ impl Machine {
     /// Figures for `vmcg stat`.
     pub fn stat(&self) -> Stat {
         let accounting = self.lock();
-        let load = |counter: &std::sync::atomic::AtomicU64| {
-            counter.load(std::sync::atomic::Ordering::Relaxed)
-        };
+        let swap = accounting.contents.swap().map(Swap::figures).unwrap_or_default();
         let names = ["page_faults", "system_calls", "task_switches", "frames_in_use"];
         let words = [
             shared::PAGE_FAULTS,
@@ -142,6 +152,14 @@ impl Machine {
                 .map(|(name, (total, used))| (name.to_owned(), total, used))
                 .collect(),
             huge_faults: load(&self.stats.huge_faults),
+            reclaim: self.reclaim_figures(),
+            swap: (swap.slots, swap.used),
+            swap_accesses: named([
+                ("written", swap.written),
+                ("read", swap.read),
+                ("failures", swap.failures),
+            ]),
+            swap_failure: swap.failure,
             frames_freed: load(&self.stats.frames_freed),
             guest_lies: load(&self.stats.guest_lies),
             exits: EXIT_NAMES.iter().map(|&name| name.to_owned()).zip(self.stats.exits()).collect(),
@@ -152,13 +170,25 @@ impl Machine {
         }
     }
 
+    /// Pages that left memory and came back, by name.
+    fn reclaim_figures(&self) -> Vec<(String, u64)> {
+        let stats = &self.stats;
+        named([
+            ("evicted", load(&stats.evicted)),
+            ("refaulted", load(&stats.refaults)),
+            ("aged", load(&stats.aged)),
+            ("touched_again", load(&stats.touches)),
+            ("lost", load(&stats.lost)),
+        ])
+    }
+
     /// Verifies the invariants of the running machine; each string names a broken one. The guest
     /// stands still meanwhile.
     pub fn check(&self) -> Vec<String> {
         let _paused = self.pause();
         let mut accounting = self.lock();
         self.drain_free(&mut accounting);
-        let Accounting { memcg, tasks, .. } = &*accounting;
+        let Accounting { memcg, tasks, contents, .. } = &*accounting;
         let mut broken: Vec<String> =
             memcg.check().into_iter().map(|violation| violation.to_string()).collect();
         if !self.is_accounting {
@@ -170,6 +200,15 @@ impl Machine {
                 (false, true) => broken.push(format!("{gfn} is charged but not backed")),
                 _ => {}
             }
+            match (contents.is_swapped(gfn), memcg.is_swapped(gfn)) {
+                (true, false) => broken.push(format!("{gfn} is in swap but not charged for it")),
+                (false, true) => broken.push(format!("{gfn} is charged for swap but not in it")),
+                _ => {}
+            }
+        }
+        let slots = contents.swap().map_or(0, |swap| swap.figures().used);
+        if slots != contents.slots_named() {
+            broken.push(format!("{slots} slots are used, {} are named", contents.slots_named()));
         }
         let resident = self.memory.resident_pages();
         match resident {
@@ -193,4 +232,12 @@ impl Machine {
         self.frame_table()?;
         u32::try_from(self.memory.shared(shared::CURRENT_TID)).ok().map(Tid::new)
     }
+}
+
+fn named<const COUNT: usize>(figures: [(&str, u64); COUNT]) -> Vec<(String, u64)> {
+    figures.map(|(name, figure)| (name.to_owned(), figure)).into()
+}
+
+fn load(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
 }

@@ -4,6 +4,7 @@
 //! NAME.lock   locked while the machine lives; holds the process id
 //! NAME.sock   the control socket
 //! NAME.log    what a detached machine had to say
+//! NAME.swap   the file for swap, for the moment until it has lost its name
 //! mnt-NAME/   the mount point, when none was asked for
 //! ```
 //!
@@ -165,6 +166,12 @@ impl Files {
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.with_suffix("log")
+    }
+
+    /// Where the file for swap is made.
+    #[must_use]
+    pub fn swap(&self) -> PathBuf {
+        self.with_suffix("swap")
     }
 
     /// The mount point used when none is asked for.

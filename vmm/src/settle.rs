@@ -11,7 +11,6 @@ use memcg::{GroupId, Pages};
 use crate::guest::RealGuest;
 use crate::machine::{Accounting, Machine};
 use crate::moves::CHUNK_PAGES;
-use crate::news::News;
 
 /// Pages a second that are looked at while the guest idles, unless told otherwise: 1 GiB.
 pub const RATE_DEFAULT: u64 = 1 << 18;
@@ -29,34 +28,22 @@ impl Machine {
             let _paused = self.pause();
             let mut accounting = self.lock();
             self.drain_free(&mut accounting);
-            let Accounting { memcg, tasks, .. } = &mut *accounting;
-            let settled = memcg.settle(&mut RealGuest::new(self, tasks), pages);
+            let Accounting { memcg, tasks, contents, .. } = &mut *accounting;
+            let settled = memcg.settle(&mut RealGuest::new(self, tasks, contents), pages);
             self.gate.set_debts(memcg.has_debts());
             // What finds no room is not asked for again and again at full speed.
             wait = if settled.is_zero() { slice.max((wait * 2).min(SLICE_MAX)) } else { slice };
         }
     }
 
-    /// Makes room in `group`; returns how many pages it has become, zero when trying again is no
-    /// use. Caller holds no lock.
-    pub(crate) fn reclaim(&self, group: GroupId, wanted: Pages) -> Pages {
-        let _paused = self.pause();
-        let mut accounting = self.lock();
-        let freed = self.drain_free(&mut accounting);
-        let settled = self.settle_out_of(&mut accounting, group);
-        let found = freed + settled.get();
-        accounting.news.push(News::Reclaimed { group, wanted: wanted.get(), found });
-        Pages::new(found)
-    }
-
     /// Lets a chunk of pages that wait to leave `group` do so; returns how many did. The guest
     /// stands still, or waits for the answer to a fault.
     pub(crate) fn settle_out_of(&self, accounting: &mut Accounting, group: GroupId) -> Pages {
-        let Accounting { memcg, tasks, .. } = accounting;
+        let Accounting { memcg, tasks, contents, .. } = accounting;
         if !memcg.has_debts() {
             return Pages::ZERO;
         }
-        memcg.settle_out_of(&mut RealGuest::new(self, tasks), group, CHUNK_PAGES)
+        memcg.settle_out_of(&mut RealGuest::new(self, tasks, contents), group, CHUNK_PAGES)
     }
 }
 

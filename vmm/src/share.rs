@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, SeekFrom, Stat};
 use rustix::io::Errno;
@@ -47,7 +48,7 @@ pub struct Share {
     root: OwnedFd,
     // Device of our own mount: a lookup there would wait for a service that waits for the guest.
     excluded: Option<u64>,
-    slots: Vec<Option<OwnedFd>>,
+    slots: Vec<Option<Arc<OwnedFd>>>,
     free: Vec<usize>,
 }
 
@@ -121,19 +122,15 @@ impl Share {
     /// # Errors
     /// EBADF, EISDIR and what pread(2) answers.
     pub fn read_at(&self, handle: u64, offset: u64, into: &mut [u8]) -> Result<usize, Errno> {
-        let file = self.get(handle)?;
-        let mut done = 0;
-        while done < into.len() {
-            let at = offset.checked_add(done as u64).ok_or(Errno::INVAL)?;
-            match rustix::io::pread(file, &mut into[done..], at) {
-                Ok(0) => break,
-                Ok(length) => done += length,
-                Err(Errno::INTR) => {}
-                Err(_) if done > 0 => break,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(done)
+        read_full(self.get(handle)?, offset, into)
+    }
+
+    /// The open regular file behind a handle.
+    pub(crate) fn regular_file(&self, handle: u64) -> Option<Arc<OwnedFd>> {
+        let file = self.get(handle).ok()?;
+        let stat = rustix::fs::fstat(file).ok()?;
+        let is_regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        is_regular.then(|| Arc::clone(file))
     }
 
     /// Entries of a directory after `cookie` (0 = from the start), packed as
@@ -178,20 +175,39 @@ impl Share {
 
     fn keep(&mut self, file: OwnedFd) -> Result<u64, Errno> {
         if let Some(index) = self.free.pop() {
-            self.slots[index] = Some(file);
+            self.slots[index] = Some(Arc::new(file));
             return Ok(index as u64);
         }
         if self.slots.len() == HANDLES_MAX {
             return Err(Errno::NFILE);
         }
-        self.slots.push(Some(file));
+        self.slots.push(Some(Arc::new(file)));
         Ok(self.slots.len() as u64 - 1)
     }
 
-    fn get(&self, handle: u64) -> Result<&OwnedFd, Errno> {
+    fn get(&self, handle: u64) -> Result<&Arc<OwnedFd>, Errno> {
         let index = usize::try_from(handle).map_err(|_| Errno::BADF)?;
         self.slots.get(index).and_then(Option::as_ref).ok_or(Errno::BADF)
     }
+}
+
+/// Reads `into` full from `offset` on; fewer bytes only at the end of the file.
+///
+/// # Errors
+/// What pread(2) answers to the first read.
+pub(crate) fn read_full(file: &OwnedFd, offset: u64, into: &mut [u8]) -> Result<usize, Errno> {
+    let mut done = 0;
+    while done < into.len() {
+        let at = offset.checked_add(done as u64).ok_or(Errno::INVAL)?;
+        match rustix::io::pread(file, &mut into[done..], at) {
+            Ok(0) => break,
+            Ok(length) => done += length,
+            Err(Errno::INTR) => {}
+            Err(_) if done > 0 => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
 }
 
 /// Opens for reading exactly the file that was found. Never blocks, never takes a terminal.

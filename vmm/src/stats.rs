@@ -34,7 +34,17 @@ pub(crate) struct Stats {
     calls: [AtomicU64; CALL_NUMBERS],
     /// First touches of frames answered.
     pub(crate) faults: AtomicU64,
-    /// Of these, charged against a limit that had no room.
+    /// Touches of aged pages.
+    pub(crate) touches: AtomicU64,
+    /// Touches of evicted pages.
+    pub(crate) refaults: AtomicU64,
+    /// Pages evicted.
+    pub(crate) evicted: AtomicU64,
+    /// Pages aged.
+    pub(crate) aged: AtomicU64,
+    /// Evicted pages whose content could not be had again.
+    pub(crate) lost: AtomicU64,
+    /// Of the faults, charged against a limit that had no room.
     pub(crate) forced: AtomicU64,
     /// Huge pages backed, each in one step.
     pub(crate) huge_faults: AtomicU64,
@@ -54,6 +64,11 @@ impl Default for Stats {
             exits: Default::default(),
             calls: std::array::from_fn(|_| AtomicU64::new(0)),
             faults: AtomicU64::default(),
+            touches: AtomicU64::default(),
+            refaults: AtomicU64::default(),
+            evicted: AtomicU64::default(),
+            aged: AtomicU64::default(),
+            lost: AtomicU64::default(),
             forced: AtomicU64::default(),
             huge_faults: AtomicU64::default(),
             frames_freed: AtomicU64::default(),

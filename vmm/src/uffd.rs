@@ -12,8 +12,12 @@ use vmcg_abi::layout::PAGE_SIZE;
 
 const API: u64 = 0xaa;
 const FEATURE_MISSING_SHMEM: u64 = 1 << 5;
+/// Linux 5.14.
+const FEATURE_MINOR_SHMEM: u64 = 1 << 10;
 const REGISTER_MODE_MISSING: u64 = 1;
+const REGISTER_MODE_MINOR: u64 = 1 << 2;
 const EVENT_PAGEFAULT: u8 = 0x12;
+const PAGEFAULT_FLAG_MINOR: u64 = 1 << 2;
 
 #[repr(C)]
 struct ApiArgument {
@@ -38,6 +42,23 @@ struct ZeropageArgument {
     zeropage: i64,
 }
 
+#[repr(C)]
+struct CopyArgument {
+    destination: u64,
+    source: u64,
+    len: u64,
+    mode: u64,
+    copied: i64,
+}
+
+#[repr(C)]
+struct ContinueArgument {
+    start: u64,
+    len: u64,
+    mode: u64,
+    mapped: i64,
+}
+
 /// `struct uffd_msg` for a page fault: event, padding, flags, address, thread id.
 const MESSAGE_LEN: usize = 32;
 
@@ -48,18 +69,31 @@ const fn iowr<T>(number: u64) -> u64 {
 
 const UFFDIO_API: u64 = iowr::<ApiArgument>(0x3f);
 const UFFDIO_REGISTER: u64 = iowr::<RegisterArgument>(0x00);
+const UFFDIO_COPY: u64 = iowr::<CopyArgument>(0x03);
 const UFFDIO_ZEROPAGE: u64 = iowr::<ZeropageArgument>(0x04);
+const UFFDIO_CONTINUE: u64 = iowr::<ContinueArgument>(0x07);
 /// `_IO(0xaa, 0)` on /dev/userfaultfd.
 const USERFAULTFD_IOC_NEW: u64 = 0xaa00;
 
 const _: () = assert!(UFFDIO_API == 0xc018_aa3f);
 const _: () = assert!(UFFDIO_REGISTER == 0xc020_aa00);
+const _: () = assert!(UFFDIO_COPY == 0xc028_aa03);
 const _: () = assert!(UFFDIO_ZEROPAGE == 0xc020_aa04);
+const _: () = assert!(UFFDIO_CONTINUE == 0xc020_aa07);
 
 /// Most fault messages taken in one read.
 const BATCH: usize = 16;
 
-/// A userfaultfd with guest memory registered for missing pages.
+/// What the page of a fault lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lack {
+    /// There is no page.
+    Page,
+    /// There is one, but it is not mapped.
+    Mapping,
+}
+
+/// A userfaultfd with guest memory registered for missing pages and missing mappings of pages.
 #[derive(Debug)]
 pub(crate) struct Uffd {
     file: File,
@@ -86,32 +120,37 @@ impl Uffd {
         }
         // SAFETY: `fd` was just returned by the kernel and belongs to nobody else.
         let uffd = Self { file: File::from(unsafe { OwnedFd::from_raw_fd(fd) }) };
-        let mut api = ApiArgument { api: API, features: FEATURE_MISSING_SHMEM, ioctls: 0 };
+        let features = FEATURE_MISSING_SHMEM | FEATURE_MINOR_SHMEM;
+        let mut api = ApiArgument { api: API, features, ioctls: 0 };
         uffd.ioctl(UFFDIO_API, &mut api)?;
         Ok(uffd)
     }
 
-    /// Registers `len` bytes of host address space at `start` for missing pages.
+    /// Registers `len` bytes of host address space at `start`.
     ///
     /// # Errors
     /// The kernel's; nothing is registered then.
     pub(crate) fn register(&self, start: u64, len: u64) -> io::Result<()> {
-        let mode = REGISTER_MODE_MISSING;
+        let mode = REGISTER_MODE_MISSING | REGISTER_MODE_MINOR;
         self.ioctl(UFFDIO_REGISTER, &mut RegisterArgument { start, len, mode, ioctls: 0 })
     }
 
-    /// Reads the faulting host addresses that wait, at most [`BATCH`], into `addresses`.
+    /// Reads the faults that wait, at most [`BATCH`], into `faults`: host address, and what it lacks.
     ///
     /// # Errors
     /// The kernel's; `WouldBlock` when none waits.
-    pub(crate) fn read_faults(&self, addresses: &mut Vec<u64>) -> io::Result<()> {
+    pub(crate) fn read_faults(&self, faults: &mut Vec<(u64, Lack)>) -> io::Result<()> {
         let mut messages = [0_u8; MESSAGE_LEN * BATCH];
         let len = io::Read::read(&mut &self.file, &mut messages)?;
-        let faults = messages[..len]
+        let word = |bytes: &[u8]| bytes.try_into().ok().map(u64::from_ne_bytes);
+        let read = messages[..len]
             .chunks_exact(MESSAGE_LEN)
             .filter(|message| message[0] == EVENT_PAGEFAULT)
-            .filter_map(|message| message[16..24].try_into().ok().map(u64::from_ne_bytes));
-        addresses.extend(faults);
+            .filter_map(|message| Some((word(&message[16..24])?, word(&message[8..16])?)));
+        faults.extend(read.map(|(address, flags)| {
+            let is_minor = flags & PAGEFAULT_FLAG_MINOR != 0;
+            (address, if is_minor { Lack::Mapping } else { Lack::Page })
+        }));
         Ok(())
     }
 
@@ -145,14 +184,54 @@ impl Uffd {
         Ok(())
     }
 
+    /// Installs a page of this content at host address `page` and wakes who waits for it.
+    ///
+    /// # Errors
+    /// The kernel's; `AlreadyExists` when the page has been installed meanwhile.
+    pub(crate) fn copy(&self, page: u64, content: &[u8; 4096]) -> io::Result<()> {
+        let source = content.as_ptr().expose_provenance() as u64;
+        let mut argument =
+            CopyArgument { destination: page, source, len: PAGE_SIZE, mode: 0, copied: 0 };
+        self.ioctl(UFFDIO_COPY, &mut argument)
+    }
+
+    /// Maps the page that is there at host address `page` and wakes who waits for it.
+    ///
+    /// # Errors
+    /// The kernel's; `AlreadyExists` when it is mapped.
+    pub(crate) fn map(&self, page: u64) -> io::Result<()> {
+        let mut argument = ContinueArgument { start: page, len: PAGE_SIZE, mode: 0, mapped: 0 };
+        self.ioctl(UFFDIO_CONTINUE, &mut argument)
+    }
+
+    /// Takes the mapping of the pages in `len` bytes at host address `start` away; their content
+    /// stays, and the next touch of each is a fault that lacks a mapping.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn unmap(&self, start: u64, len: u64) -> io::Result<()> {
+        let address = std::ptr::with_exposed_provenance_mut(usize_of(start));
+        // SAFETY: the range is registered guest memory, mapped shared: no content is lost, and no
+        // Rust reference points into it.
+        match unsafe { libc::madvise(address, usize_of(len), libc::MADV_DONTNEED) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
     fn ioctl<T>(&self, request: u64, argument: &mut T) -> io::Result<()> {
         let argument: *mut T = argument;
-        // SAFETY: every request above is paired with its structure, which outlives the call.
+        // SAFETY: every request above is paired with its structure, which outlives the call; the
+        // one that names another address names a page that is only read.
         match unsafe { libc::ioctl(self.file.as_raw_fd(), request, argument) } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }
     }
+}
+
+fn usize_of(number: u64) -> usize {
+    usize::try_from(number).expect("addresses of this process fit a usize")
 }
 
 impl AsFd for Uffd {

@@ -1,6 +1,6 @@
 //! The page-table walker: what a task has mapped, read from guest memory by the host.
 //!
-//! Every entry is the guest's claim. Tables are read only where the host has backed them, so a
+//! Every entry is the guest's claim. Tables are read only where the host has mapped them, so a
 //! walk never faults; an address outside guest memory is skipped; and a walk enters at most as
 //! many tables as the guest has frames, so tables that point at each other end it.
 
@@ -70,7 +70,7 @@ pub(crate) fn walk(
 impl Walk<'_> {
     /// Walks the table in `gfn`, which maps addresses from `base` on at `level` (0 = leaves).
     fn table(&mut self, gfn: Gfn, level: u32, base: u64) -> Result<Option<Gva>, Broken> {
-        if !self.memory.is_backed(gfn) {
+        if !self.memory.is_mapped(gfn) {
             return Ok(None);
         }
         let shift = 12 + 9 * level;

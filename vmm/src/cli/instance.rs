@@ -54,9 +54,10 @@ impl Instance {
         options: &MachineOptions,
         mount_at: MountAt,
     ) -> Result<Self, Error> {
-        let config = options.config()?;
+        let files = Directory::open()?.files(name)?;
+        let config = options.config(&files)?;
         raise_file_limit();
-        let claim = Directory::open()?.files(name)?.claim()?;
+        let claim = files.claim()?;
         let mut share = Share::new(&options.share)
             .map_err(|why| Error::Share { path: options.share.clone(), why })?;
         let jobs = Arc::new(Jobs::default());

@@ -6,7 +6,8 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use memcg::{Abi, Config, Hierarchy, Offline, Policy};
 use vmcg_abi::layout::{PAGE_SIZE, RAM_BYTES_MAX, RAM_BYTES_MIN};
-use vmm::machine::MachineConfig;
+use vmm::machine::{MachineConfig, SwapConfig};
+use vmm::runtime::Files;
 
 use super::error::Error;
 use super::hugepages::HugePageList;
@@ -18,6 +19,16 @@ pub(super) struct MachineOptions {
     /// Guest memory
     #[arg(long, value_name = "SIZE", default_value = "512M")]
     memory: Size,
+    /// Swap: where pages go that memory has no room for
+    #[arg(long, value_name = "SIZE", default_value = "0")]
+    swap: Size,
+    /// Where the file for swap is made, without a name; else in the runtime directory
+    #[arg(long, value_name = "PATH")]
+    swap_file: Option<PathBuf>,
+    /// Lets so many of a hundred accesses to swap fail: to test that no page is lost
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, hide = true,
+          value_parser = clap::value_parser!(u64).range(..=50))]
+    swap_faults: u64,
     /// Huge pages set aside in guest memory: `8`, `8:2M`, `8,1G:1`
     #[arg(long, value_name = "COUNT[:SIZE]", default_value = "0")]
     hugepages: HugePageList,
@@ -74,11 +85,18 @@ impl MachineOptions {
         &self.memory
     }
 
+    /// The swap that was asked for; its file goes to the machine's others unless told otherwise.
+    fn swap(&self, runtime: &Files) -> Option<SwapConfig> {
+        let bytes = self.swap.pages().get() * PAGE_SIZE;
+        let file = self.swap_file.clone().unwrap_or_else(|| runtime.swap());
+        (bytes > 0).then_some(SwapConfig { bytes, file, faults_percent: self.swap_faults })
+    }
+
     /// The machine that was asked for.
     ///
     /// # Errors
     /// When the memory is no possible size or the guest kernel's file cannot be read.
-    pub(super) fn config(&self) -> Result<MachineConfig, Error> {
+    pub(super) fn config(&self, runtime: &Files) -> Result<MachineConfig, Error> {
         let bytes = self.memory.bytes();
         if !(RAM_BYTES_MIN..=RAM_BYTES_MAX).contains(&bytes) || !bytes.is_multiple_of(PAGE_SIZE) {
             return Err(Error::Memory {
@@ -92,6 +110,7 @@ impl MachineOptions {
         };
         Ok(MachineConfig {
             memory_bytes: bytes,
+            swap: self.swap(runtime),
             huge_pages: self.hugepages.pages(),
             kernel_image: self.kernel.as_ref().map(read).transpose()?,
             accounting: Config {

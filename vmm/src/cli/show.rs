@@ -167,6 +167,8 @@ fn stat_text(mount_point: &str, stat: &Stat) -> String {
         ("memory", kib(stat.frames)),
         ("memory_backed", kib(stat.frames_backed)),
         ("memory_in_huge_host_pages", format!("{}K", stat.host_huge_kib)),
+        ("swap", kib(stat.swap.0)),
+        ("swap_used", kib(stat.swap.1)),
         ("first_touches", stat.faults.to_string()),
         ("forced_charges", stat.forced_charges.to_string()),
         ("frames_freed", stat.frames_freed.to_string()),
@@ -179,14 +181,23 @@ fn stat_text(mount_point: &str, stat: &Stat) -> String {
     if !stat.huge_pages.is_empty() {
         rows.push(vec!["huge_faults".to_owned(), stat.huge_faults.to_string()]);
     }
-    let counted =
-        [("exit", &stat.exits), ("call", &stat.calls), ("kvm", &stat.kvm), ("guest", &stat.guest)];
+    let counted = [
+        ("reclaim", &stat.reclaim),
+        ("swap", &stat.swap_accesses),
+        ("exit", &stat.exits),
+        ("call", &stat.calls),
+        ("kvm", &stat.kvm),
+        ("guest", &stat.guest),
+    ];
     for (prefix, counts) in counted {
         let row =
             |(name, count): &(String, u64)| vec![format!("{prefix}_{name}"), count.to_string()];
         rows.extend(counts.iter().map(row));
     }
     let mut text = table(&rows, &[]);
+    if let Some(failure) = &stat.swap_failure {
+        text.push_str(&format!("\nswap does not take pages now, and none is lost: {failure}\n"));
+    }
     if stat.unknown_syscalls.is_empty() {
         return text;
     }

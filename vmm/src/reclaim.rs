@@ -1,0 +1,97 @@
+//! Making room in groups that are at a limit: what the guest has freed, pages that wait to follow a
+//! task, and then pages that can be evicted, a batch at a time.
+
+use std::time::{Duration, Instant};
+
+use memcg::{Effort, GroupId, Memcg, Pages, Reclaimed, Resource};
+
+use crate::guest::RealGuest;
+use crate::machine::{Accounting, Machine};
+use crate::news::News;
+
+/// Pages that a refused charge makes room for, so that the next ones find some.
+const BATCH_PAGES: u64 = 32;
+/// How long a writer of a control file works before it looks whether it is wanted elsewhere.
+const ROUND: Duration = Duration::from_millis(10);
+
+/// How long to go on looking for pages that can be evicted: each look is at some pages or the last
+/// one, and a page that was found old stays so until it is touched.
+struct Looks(u64);
+
+impl Looks {
+    fn new(memcg: &Memcg, group: GroupId) -> Self {
+        let counter = memcg.counter(group, Resource::Memory);
+        Self(4 * counter.map_or(0, |counter| counter.usage().get()))
+    }
+
+    fn are_over(&mut self, done: &Reclaimed) -> bool {
+        self.0 = self.0.saturating_sub(done.scanned);
+        done.is_exhausted || done.scanned == 0 || self.0 == 0
+    }
+}
+
+impl Machine {
+    /// Makes room for a charge that `group` refused; false when there is none to be had. The guest
+    /// waits for the answer to a fault, or stands still.
+    pub(crate) fn find_room(
+        &self,
+        accounting: &mut Accounting,
+        group: GroupId,
+        resource: Resource,
+    ) -> bool {
+        // What the guest has freed but the host has not taken back yet may be all it takes.
+        if self.drain_free(accounting) > 0 || !self.settle_out_of(accounting, group).is_zero() {
+            return true;
+        }
+        let mut looks = Looks::new(&accounting.memcg, group);
+        loop {
+            let done = self.evict_some(accounting, group, resource, Pages::new(BATCH_PAGES));
+            if done.reclaimed > 0 {
+                return true;
+            }
+            if looks.are_over(&done) {
+                return false;
+            }
+        }
+    }
+
+    /// Evicts up to `goal` pages of `group` and those that charge to it, with a bounded effort.
+    fn evict_some(
+        &self,
+        accounting: &mut Accounting,
+        group: GroupId,
+        resource: Resource,
+        goal: Pages,
+    ) -> Reclaimed {
+        let Accounting { memcg, tasks, contents, .. } = accounting;
+        let mut guest = RealGuest::new(self, tasks, contents);
+        memcg.reclaim(&mut guest, group, goal, Effort::relieving(resource))
+    }
+
+    /// Makes room in `group`; returns how many pages it has become, zero when trying again is no
+    /// use. The guest runs between two batches. Caller holds no lock.
+    pub(crate) fn reclaim(&self, group: GroupId, resource: Resource, wanted: Pages) -> Pages {
+        let start = Instant::now();
+        let mut looks = Looks::new(&self.lock().memcg, group);
+        let mut found = 0;
+        loop {
+            let _paused = self.pause();
+            let mut accounting = self.lock();
+            let before = found;
+            found += self.drain_free(&mut accounting);
+            found += self.settle_out_of(&mut accounting, group).get();
+            let mut is_over = found >= wanted.get();
+            if found == before && !is_over {
+                let goal = Pages::new((wanted.get() - found).min(BATCH_PAGES));
+                let done = self.evict_some(&mut accounting, group, resource, goal);
+                found += done.reclaimed;
+                is_over = looks.are_over(&done) || found >= wanted.get();
+            }
+            is_over |= start.elapsed() > ROUND && found > 0;
+            if is_over {
+                accounting.news.push(News::Reclaimed { group, wanted: wanted.get(), found });
+                return Pages::new(found);
+            }
+        }
+    }
+}
