@@ -52,17 +52,12 @@ impl Memcg {
     /// Takes back what a freed frame was charged; tells whether it was charged at all.
     pub fn uncharge(&mut self, gfn: Gfn) -> bool {
         let Ok(frame) = self.frames.get(gfn) else { return false };
-        if !frame.is_charged() {
-            return false;
+        if frame.is_charged() {
+            self.expel(gfn, frame);
         }
-        let group = self.count(frame, |gauges, events| {
-            gauges.sub(frame);
-            events.pgpgout += 1;
-        });
-        self.uncharge_chain(Chain::whole(group), charged_to(frame), 1);
-        self.frames.set(gfn, Frame::FREE);
-        self.put_slot(frame.owner());
-        true
+        // What was evicted from here does not come back.
+        self.frames.set_note(gfn, [0; 2]);
+        frame.is_charged()
     }
 
     /// Uncharges every frame of `gfns`; returns how many were charged.
@@ -78,10 +73,40 @@ impl Memcg {
         if !frame.is_memory() || frame.kind().is_none_or(Kind::is_kernel) {
             return false;
         }
-        let group = self.replace(gfn, frame, frame.with(Flag::Swapped));
+        let (_, holder) = self.owners.resolve_mut(frame.owner());
+        self.swap_out_for(gfn, frame, holder.group());
+        true
+    }
+
+    /// Does that for the group at `top`, which ran out of room.
+    pub(crate) fn swap_out_for(&mut self, gfn: Gfn, frame: Frame, top: u32) {
+        self.unlist(gfn, frame);
+        let swapped = frame.with(Flag::Swapped).without(Flag::Workingset);
+        let group = self.replace(gfn, frame, swapped.with_place(Self::birthplace(Kind::Anon)));
         self.uncharge_chain(Chain::whole(group), &[Resource::Memory], 1);
         self.book(group, |_, events| events.pgpgout += 1);
-        true
+        self.leave_note(gfn, frame, top);
+        self.tick(group);
+    }
+
+    /// Uncharges a frame whose content can be read again, for the group at `top`.
+    pub(crate) fn drop_for(&mut self, gfn: Gfn, frame: Frame, top: u32) {
+        let (_, holder) = self.owners.resolve_mut(frame.owner());
+        self.tick(holder.group());
+        self.expel(gfn, frame);
+        self.leave_note(gfn, frame, top);
+    }
+
+    /// Uncharges a charged frame.
+    fn expel(&mut self, gfn: Gfn, frame: Frame) {
+        self.unlist(gfn, frame);
+        let group = self.count(frame, |gauges, events| {
+            gauges.sub(frame);
+            events.pgpgout += 1;
+        });
+        self.uncharge_chain(Chain::whole(group), charged_to(frame), 1);
+        self.frames.set(gfn, Frame::FREE);
+        self.put_slot(frame.owner());
     }
 
     /// Charges a swapped-out frame to memory again, to its owner. Its memsw charge has never left.
@@ -187,19 +212,27 @@ impl Memcg {
         let own = self.groups.at(bill.group).slot;
         let slot = bill.transit.and_then(|transit| self.join_transit(transit)).unwrap_or(own);
         let accounted = bill.what.contains(&Resource::Kmem);
-        let frame = Frame::new(kind, slot);
+        let frame = Frame::new(kind, slot).with_place(Self::birthplace(kind));
         let frame = if accounted { frame.with(Flag::Kmem) } else { frame };
+        let frame = match kind {
+            Kind::File => self.welcome(gfn, frame, bill.group),
+            _ => frame,
+        };
         self.owners.get(slot, 1);
         self.count(frame, |gauges, events| {
             gauges.add(frame);
             events.pgpgin += 1;
         });
         self.frames.set(gfn, frame);
+        self.list(gfn, frame);
     }
 
     fn enter_swapped(&mut self, gfn: Gfn, frame: Frame) {
-        let group = self.replace(gfn, frame, frame.without(Flag::Swapped));
+        let (_, holder) = self.owners.resolve_mut(frame.owner());
+        let back = self.welcome(gfn, frame.without(Flag::Swapped), holder.group());
+        let group = self.replace(gfn, frame, back);
         self.book(group, |_, events| events.pgpgin += 1);
+        self.list(gfn, back);
     }
 
     fn swapped(&mut self, gfn: Gfn) -> Result<(Frame, u32), ChargeError> {

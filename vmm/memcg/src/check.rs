@@ -1,10 +1,12 @@
 //! The invariants, verified from first principles: everything is counted again, frame by frame.
 
+mod lists;
+
 use std::fmt;
 
+use crate::gauges::Gauges;
 use crate::group::Group;
 use crate::owners::SlotId;
-use crate::stat::Gauges;
 use crate::walk::{Chain, USER};
 use crate::{Hierarchy, HugeUse, Kind, Memcg, Resource};
 
@@ -52,6 +54,7 @@ impl Memcg {
             self.check_tree(group, &mut found);
         }
         self.check_slots(&mut found);
+        self.check_lists(&mut found);
         for (tid, task) in self.tasks.iter() {
             let group = self.groups.at(task.group);
             if !group.is_live() || !group.tasks.contains(&tid) {

@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::gauges::Gauges;
+use crate::lists::Lru;
 use crate::owners::SlotId;
 use crate::psi::Stalls;
+use crate::reclaim::Position;
 use crate::settings::Settings;
-use crate::stat::{Events, Gauges, Sums};
+use crate::stat::{Events, Sums};
 use crate::vmpressure::Window;
 use crate::{Counter, Error, Resource, Tid};
 
@@ -20,6 +23,10 @@ pub struct GroupId {
 impl GroupId {
     pub(crate) const fn index(self) -> u32 {
         self.index
+    }
+
+    pub(crate) const fn generation(self) -> u32 {
+        self.generation
     }
 }
 
@@ -46,8 +53,8 @@ pub(crate) struct Group {
     /// The group that a charge visits next; none where the walk stops.
     pub(crate) feeds: Option<u32>,
     pub(crate) children: BTreeMap<Arc<str>, u32>,
-    /// Children that were removed and still own something.
-    pub(crate) zombies: u32,
+    /// Children that were removed and still own something, by index.
+    pub(crate) dead: BTreeSet<u32>,
     /// Moves in progress that lead into or out of this group.
     pub(crate) moves: u32,
     /// Tasks that wait because the group is out of memory.
@@ -59,6 +66,11 @@ pub(crate) struct Group {
     pub(crate) borrow: u64,
     pub(crate) security: u64,
     pub(crate) gauges: Gauges,
+    pub(crate) lru: Lru,
+    /// Pages evicted or activated here and below so far: how reclaim tells the time.
+    pub(crate) clock: u32,
+    /// Where reclaim for this group goes on.
+    pub(crate) position: Position,
     pub(crate) events: Events,
     pub(crate) sums: Sums,
     pub(crate) settings: Settings,
@@ -149,6 +161,12 @@ impl Groups {
             Some(group) if group.id == id && group.is_live() => Ok(id.index),
             Some(_) | None => Err(Error::Dead),
         }
+    }
+
+    /// Finds the group in a place, if one is there, zombies included.
+    pub(crate) fn existing(&self, index: u32) -> Option<&Group> {
+        let group = self.arena.get(usize::try_from(index).ok()?)?;
+        (group.life != Life::Free).then_some(group)
     }
 
     /// Visits every group that exists, zombies included.

@@ -22,12 +22,15 @@ mod config;
 mod counter;
 mod error;
 mod frames;
+mod gauges;
+mod generations;
 mod group;
 mod guest;
 mod held;
 mod huge;
 mod kmem;
 mod limits;
+mod lists;
 mod offline;
 mod oom;
 mod oom_wait;
@@ -47,6 +50,7 @@ mod units;
 mod vmpressure;
 mod walk;
 mod wall;
+mod workingset;
 
 pub use charge::{Mapped, Payer};
 pub use check::Violation;
@@ -54,6 +58,7 @@ pub use config::{Abi, Config, Hierarchy, Offline};
 pub use counter::Counter;
 pub use error::{ChargeError, Error};
 pub use frames::Kind;
+pub use generations::Locked;
 pub use group::GroupId;
 pub use guest::{Evicted, Guest, ScanError, ScannedPage};
 pub use held::Held;
@@ -64,10 +69,12 @@ pub use recharge::{Move, MoveError, MoveReport, Policy, Progress, Scope, Skipped
 pub use reclaim::{Effort, Reclaimed};
 pub use resource::{HugeSize, HugeUse, Resource};
 pub use settings::Settings;
-pub use stat::{Amounts, Events, Fault, Stat};
+pub use stat::{Amounts, Events, Fault, Stat, Workingset};
 pub use thresholds::Crossing;
 pub use units::{Gfn, Gva, Pages, Tid};
 pub use vmpressure::PressureLevel;
+
+use std::collections::BTreeSet;
 
 use frames::Frames;
 use group::Groups;
@@ -90,7 +97,10 @@ pub struct Memcg {
     debts: Debts,
     strays: Strays,
     thresholds: Thresholds,
-    reclaim: reclaim::Position,
+    /// Groups that were given a soft limit.
+    soft_limited: BTreeSet<GroupId>,
+    /// There was room on swap when reclaim last asked.
+    has_swap: bool,
     oom_reports: oom::OomReports,
     waiters: oom_wait::Waiters,
     /// Pressure events nobody has taken yet.
@@ -120,7 +130,8 @@ impl Memcg {
             debts: Debts::default(),
             strays: Strays::default(),
             thresholds: Thresholds::default(),
-            reclaim: reclaim::Position::default(),
+            soft_limited: BTreeSet::new(),
+            has_swap: false,
             oom_reports: oom::OomReports::default(),
             waiters: oom_wait::Waiters::default(),
             pressure: Vec::new(),

@@ -30,6 +30,7 @@ impl Memcg {
         self.groups.at_mut(parent).children.remove(&name);
         self.debts.forget_group(group);
         self.strays.forget_group(group);
+        self.soft_limited.remove(&group);
         self.thresholds.forget_group(self.groups.at_mut(index));
         match self.config.offline {
             Offline::Reparent | Offline::Drain => self.reparent(index, parent),
@@ -50,7 +51,7 @@ impl Memcg {
         self.repay_all(index);
         let group = self.groups.at_mut(index);
         let (slot, feeds) = (group.slot, group.feeds);
-        let (gauges, events) = (group.gauges, group.events);
+        let (gauges, events, lru) = (group.gauges, group.events, group.lru);
         let own = Resource::ALL.map(|resource| group.counter(resource).usage().get());
         if feeds.is_none() {
             for (resource, pages) in Resource::ALL.into_iter().zip(own) {
@@ -75,6 +76,7 @@ impl Memcg {
         }
         let heir = self.groups.at_mut(heir);
         heir.gauges.merge(&gauges);
+        heir.lru.append(&mut self.frames, lru);
         // Differs from Linux, which forgets them: a sum over the tree never goes down here.
         heir.events += events;
         self.owners.redirect(slot, heir.slot);
@@ -91,7 +93,7 @@ impl Memcg {
     }
 
     fn leave_zombie(&mut self, index: u32, parent: u32) {
-        self.groups.at_mut(parent).zombies += 1;
+        self.groups.at_mut(parent).dead.insert(index);
         let group = self.groups.at_mut(index);
         group.life = Life::Zombie;
         let slot = group.slot;
@@ -116,14 +118,14 @@ impl Memcg {
     fn bury(&mut self, mut index: u32) {
         loop {
             let group = self.groups.at(index);
-            if group.life != Life::Husk || group.zombies > 0 {
+            if group.life != Life::Husk || !group.dead.is_empty() {
                 return;
             }
             let parent = group.parent;
             self.repay_all(index);
             self.groups.free(index);
             let Some(parent) = parent else { return };
-            self.groups.at_mut(parent).zombies -= 1;
+            self.groups.at_mut(parent).dead.remove(&index);
             index = parent;
         }
     }

@@ -114,7 +114,7 @@ impl Memcg {
     }
 
     /// Tells whether `index` is `above` or charges to it.
-    fn is_below(&self, index: u32, above: u32) -> bool {
+    pub(crate) fn is_below(&self, index: u32, above: u32) -> bool {
         self.chain(crate::walk::Chain::whole(index)).any(|index| index == above)
     }
 }

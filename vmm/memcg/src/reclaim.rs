@@ -1,10 +1,17 @@
 //! Reclaim: taking pages from a group and those that charge to it, so that others fit.
 //!
-//! A call does a bounded amount of work and says whether another could do more; where it stopped is
-//! kept, so that the next one goes on from there.
+//! A call does a bounded amount of work and says whether another could do more. Where it stopped is
+//! kept with the group it worked for, so that the next one goes on from there. It goes round the
+//! groups below and takes from each in proportion to what it has. Only when a whole round has given
+//! nothing does the next one take whatever there is, pages on their way to another group and pages
+//! that were locked when last looked at included. When that gives nothing either, there is nothing.
 
-use crate::frames::Flag;
-use crate::{Evicted, Gfn, GroupId, Guest, Kind, Memcg, Pages, Resource};
+mod shrink;
+mod subtree;
+
+use crate::gauges::{Class, Gauges};
+use crate::owners::Holder;
+use crate::{GroupId, Guest, Kind, Memcg, Pages, Resource};
 
 /// What a call of [`Memcg::reclaim`] may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +19,7 @@ pub struct Effort {
     /// The counter that is to shrink. Swapping does not lower [`Resource::Memsw`], so for that only
     /// what can be dropped is taken.
     pub relieves: Resource,
-    /// Most pages to look at in this call.
+    /// Most pages to look at in this call. At least one batch is.
     pub scan_max: u64,
 }
 
@@ -30,9 +37,32 @@ pub struct Reclaimed {
 }
 
 /// Where the last call stopped.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Position {
-    hand: u64,
+    /// The group whose turn it is, if there is one.
+    next: Option<GroupId>,
+    /// Rounds that have ended since something was reclaimed.
+    fruitless: u32,
+    /// Part of a page that is due, in units of the pages there are.
+    due: u64,
+}
+
+/// A call under way.
+struct Run {
+    /// Index of the group it works for.
+    top: u32,
+    goal: u64,
+    may_swap: bool,
+    scan_max: u64,
+    /// The last round gave nothing: take what there is.
+    is_desperate: bool,
+    done: Reclaimed,
+}
+
+impl Run {
+    const fn missing(&self) -> u64 {
+        self.goal.saturating_sub(self.done.reclaimed)
+    }
 }
 
 impl Effort {
@@ -51,6 +81,11 @@ impl Effort {
 }
 
 impl Memcg {
+    /// Pages evicted at once.
+    const BATCH: u64 = 32;
+    /// Groups that one call looks at.
+    const VISITS_MAX: u32 = 256;
+
     /// Takes `goal` pages from `group` and those that charge to it, if they can be had with this
     /// effort. The guest stands still, or waits for the answer to a fault. Whoever calls it goes on
     /// until there is room or the answer `is_exhausted`, and may let the guest run in between.
@@ -61,48 +96,39 @@ impl Memcg {
         goal: Pages,
         effort: Effort,
     ) -> Reclaimed {
-        let done = self.take_from(guest, group, goal, effort);
-        if let Ok(index) = self.groups.index(group) {
-            self.note_pressure(index, done.scanned, done.reclaimed);
+        let Ok(top) = self.groups.index(group) else {
+            return Reclaimed { is_exhausted: true, ..Reclaimed::default() };
+        };
+        self.has_swap = !guest.swap_free().is_zero();
+        let mut run = Run {
+            top,
+            goal: goal.get(),
+            may_swap: effort.may_swap() && self.has_swap,
+            scan_max: effort.scan_max.max(1),
+            is_desperate: false,
+            done: Reclaimed::default(),
+        };
+        if self.has_debts() {
+            let settled = self.settle_out_of(guest, group, effort.scan_max).get();
+            run.done.reclaimed += settled;
+            run.done.scanned += settled;
         }
-        done
+        self.go_round(guest, &mut run);
+        self.note_pressure(top, run.done.scanned, run.done.reclaimed);
+        run.done
     }
 
-    fn take_from(
-        &mut self,
-        guest: &mut dyn Guest,
-        group: GroupId,
-        goal: Pages,
-        effort: Effort,
-    ) -> Reclaimed {
-        let mut done = Reclaimed::default();
-        let frames = self.config.frames;
-        for _ in 0..frames {
-            if done.reclaimed >= goal.get() || done.scanned >= effort.scan_max {
-                return done;
-            }
-            self.reclaim.hand = (self.reclaim.hand + 1) % frames;
-            let gfn = Gfn::new(self.reclaim.hand);
-            let Some(kind) = self.evictable(gfn, group, effort) else { continue };
-            done.scanned += 1;
-            let answer = guest.evict(&[(gfn, kind)]);
-            match answer.first().copied().unwrap_or(Evicted::Failed) {
-                Evicted::Swapped | Evicted::Zero if self.swap_out(gfn) => {
-                    done.swapped += 1;
-                    done.reclaimed += 1;
-                }
-                Evicted::Dropped if self.uncharge(gfn) => done.reclaimed += 1,
-                _ => {}
-            }
-        }
-        done.is_exhausted = true;
-        done
-    }
-
-    /// Notes that the guest touched a frame that had been aged. False when it is no user frame with
-    /// a page behind it.
-    pub fn note_touched(&mut self, gfn: Gfn) -> bool {
-        self.frames.get(gfn).is_ok_and(|frame| frame.is_memory())
+    /// Returns the group that is furthest above its soft limit, and by how much: where to reclaim
+    /// when the whole guest is short of memory.
+    #[must_use]
+    pub fn soft_limit_excess(&self) -> Option<(GroupId, Pages)> {
+        let excess = |id: &GroupId| {
+            let group = self.groups.at(self.groups.index(*id).ok()?);
+            let usage = group.counter(Resource::Memory).usage().get();
+            let excess = usage.checked_sub(group.settings.soft_limit.get())?;
+            (excess > 0).then_some((*id, Pages::new(excess)))
+        };
+        self.soft_limited.iter().filter_map(excess).max_by_key(|(_, excess)| *excess)
     }
 
     /// Takes up to `pages` from `group` for a move; false when nothing was found.
@@ -113,23 +139,68 @@ impl Memcg {
         resource: Resource,
         pages: u64,
     ) -> bool {
-        let settled = self.settle_out_of(guest, group, Effort::SCAN_MAX);
-        if !settled.is_zero() {
-            return true;
+        loop {
+            let done = self.reclaim(guest, group, Pages::new(pages), Effort::relieving(resource));
+            if done.reclaimed > 0 || done.is_exhausted {
+                return done.reclaimed > 0;
+            }
         }
-        let done = self.reclaim(guest, group, Pages::new(pages), Effort::relieving(resource));
-        done.reclaimed > 0
     }
 
-    /// Returns the kind of a frame that reclaim may take for this effort.
-    fn evictable(&self, gfn: Gfn, group: GroupId, effort: Effort) -> Option<Kind> {
-        let frame = self.frames.get(gfn).ok().filter(|frame| !frame.has(Flag::Swapped))?;
-        let kind = frame.kind()?;
-        let takes = match kind {
-            Kind::File => true,
-            Kind::Anon | Kind::Shmem => effort.may_swap(),
-            Kind::Kernel | Kind::PageTable | Kind::Huge => false,
-        };
-        (takes && self.is_charged_to(gfn, group)).then_some(kind)
+    fn go_round(&mut self, guest: &mut dyn Guest, run: &mut Run) {
+        let mut position = self.groups.at(run.top).position;
+        let mut at = self.resume(position.next, run.top);
+        for _ in 0..Self::VISITS_MAX {
+            if run.missing() == 0 || run.done.scanned >= run.scan_max {
+                break;
+            }
+            let there = available(&self.groups.at(run.top).sums.gauges, run.may_swap);
+            run.is_desperate = position.fruitless > 0;
+            if there == 0 || position.fruitless > 1 {
+                run.done.is_exhausted = true;
+                (position.fruitless, position.due) = (0, 0);
+                break;
+            }
+            let before = run.done.reclaimed;
+            let own = available(&self.groups.at(at).gauges, run.may_swap);
+            let due = position.due.saturating_add(run.goal.saturating_mul(own));
+            position.due = due % there;
+            let share = if run.is_desperate { run.missing() } else { due / there };
+            self.take_from(guest, run, at, share.min(own).min(run.missing()));
+            if run.done.reclaimed > before {
+                position.fruitless = 0;
+            }
+            at = self.following(at, run.top).unwrap_or_else(|| {
+                position.fruitless += 1;
+                run.top
+            });
+        }
+        position.next = Some(self.groups.at(at).id);
+        self.groups.at_mut(run.top).position = position;
     }
+
+    /// Takes up to `share` pages from one group, and in need from moves that lead into it.
+    fn take_from(&mut self, guest: &mut dyn Guest, run: &mut Run, at: u32, share: u64) {
+        let before = run.done.reclaimed;
+        self.shrink(guest, run, Holder::Group(at), share);
+        if !run.is_desperate || self.groups.at(at).moves == 0 {
+            return;
+        }
+        for transit in self.transits.leading_to(at) {
+            let had = run.done.reclaimed - before;
+            let holder = Holder::Transit { group: at, transit };
+            self.shrink(guest, run, holder, share.saturating_sub(had));
+        }
+    }
+}
+
+/// Pages of an owner that could be had at all.
+fn available(gauges: &Gauges, may_swap: bool) -> u64 {
+    let of = |kind| {
+        [Class::Inactive, Class::Active, Class::Unevictable]
+            .into_iter()
+            .map(|class| gauges.user(kind, class))
+            .sum::<u64>()
+    };
+    of(Kind::File) + if may_swap { of(Kind::Anon) + of(Kind::Shmem) } else { 0 }
 }

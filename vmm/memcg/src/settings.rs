@@ -172,7 +172,13 @@ impl Memcg {
     /// # Errors
     /// [`Error::Dead`] when the group was removed.
     pub fn set_soft_limit(&mut self, group: GroupId, limit: crate::Pages) -> Result<(), Error> {
-        self.set(group, |settings| settings.soft_limit = limit.min(crate::Pages::UNLIMITED))
+        self.set(group, |settings| settings.soft_limit = limit.min(crate::Pages::UNLIMITED))?;
+        if limit.is_unlimited() {
+            self.soft_limited.remove(&group);
+        } else {
+            self.soft_limited.insert(group);
+        }
+        Ok(())
     }
 
     /// Returns how limits nest on this machine.

@@ -2,134 +2,11 @@
 
 use std::ops::AddAssign;
 
-use crate::frames::{Flag, Frame};
+use crate::frames::Frame;
+use crate::gauges::{Class, Gauges};
 use crate::recharge::Reach;
 use crate::walk::Chain;
 use crate::{Error, GroupId, Kind, Memcg, Pages, Resource};
-
-/// What a group (or a move in progress) owns now, in pages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Gauges {
-    /// Frames with a page behind them, by kind.
-    kinds: [u64; Kind::COUNT],
-    mapped: u64,
-    swapped: u64,
-    kmem: u64,
-    foreign: u64,
-    /// Kernel pages charged ahead: no frame stands for them yet.
-    ahead: u64,
-}
-
-impl Gauges {
-    /// Counts a frame in.
-    #[inline]
-    pub(crate) fn add(&mut self, frame: Frame) {
-        self.for_each(frame, |gauge| *gauge += 1);
-    }
-
-    /// Counts a frame out.
-    #[inline]
-    pub(crate) fn sub(&mut self, frame: Frame) {
-        self.for_each(frame, |gauge| {
-            *gauge = gauge.checked_sub(1).expect("gauges hold what frames count in");
-        });
-    }
-
-    /// Counts `pages` frames like this one in.
-    pub(crate) fn add_many(&mut self, frame: Frame, pages: u64) {
-        self.for_each(frame, |gauge| *gauge += pages);
-    }
-
-    /// Counts `pages` frames like this one out.
-    pub(crate) fn sub_many(&mut self, frame: Frame, pages: u64) {
-        self.for_each(frame, |gauge| {
-            *gauge = gauge.checked_sub(pages).expect("gauges hold what frames count in");
-        });
-    }
-
-    /// Adds everything `other` holds.
-    pub(crate) fn merge(&mut self, other: &Self) {
-        self.zip(other, |a, b| *a += b);
-    }
-
-    /// Takes away everything `other` holds.
-    pub(crate) fn unmerge(&mut self, other: &Self) {
-        self.zip(other, |a, b| {
-            *a = a.checked_sub(b).expect("gauges of a whole hold those of its part");
-        });
-    }
-
-    /// Pages the memory counter counts.
-    pub(crate) fn memory(&self) -> u64 {
-        self.kinds.iter().sum::<u64>() - self.kinds[Kind::Huge.index()] + self.ahead
-    }
-
-    /// Pages the memsw counter counts.
-    pub(crate) fn memsw(&self) -> u64 {
-        self.memory() + self.swapped
-    }
-
-    /// Pages that are of a kind `reach` takes along.
-    pub(crate) fn within(&self, reach: Reach) -> u64 {
-        let of = |kind: Kind| self.kinds[kind.index()];
-        let anon = if reach.anon { of(Kind::Anon) } else { 0 };
-        anon + if reach.file { of(Kind::File) + of(Kind::Shmem) } else { 0 }
-    }
-
-    /// Pages the kmem counter counts.
-    pub(crate) const fn kmem(&self) -> u64 {
-        self.kmem + self.ahead
-    }
-
-    /// Counts kernel pages that are charged ahead.
-    pub(crate) const fn add_ahead(&mut self, pages: u64) {
-        self.ahead += pages;
-    }
-
-    /// Counts them out: given back, or now a frame's.
-    pub(crate) fn sub_ahead(&mut self, pages: u64) {
-        self.ahead = self.ahead.checked_sub(pages).expect("gauges hold what is charged ahead");
-    }
-
-    /// The same frames, once their tasks have come to their owner.
-    pub(crate) const fn at_home(self) -> Self {
-        Self { foreign: 0, ..self }
-    }
-
-    /// Frames of any sort.
-    pub(crate) fn frames(&self) -> u64 {
-        self.kinds.iter().sum::<u64>() + self.swapped
-    }
-
-    fn for_each(&mut self, frame: Frame, change: impl Fn(&mut u64)) {
-        let Some(kind) = frame.kind() else { return };
-        if frame.has(Flag::Foreign) {
-            change(&mut self.foreign);
-        }
-        if frame.has(Flag::Swapped) {
-            change(&mut self.swapped);
-            return;
-        }
-        change(&mut self.kinds[kind.index()]);
-        if frame.has(Flag::Mapped) {
-            change(&mut self.mapped);
-        }
-        if frame.has(Flag::Kmem) {
-            change(&mut self.kmem);
-        }
-    }
-
-    fn zip(&mut self, other: &Self, change: impl Fn(&mut u64, u64)) {
-        for (a, b) in self.kinds.iter_mut().zip(other.kinds) {
-            change(a, b);
-        }
-        change(&mut self.mapped, other.mapped);
-        change(&mut self.swapped, other.swapped);
-        change(&mut self.kmem, other.kmem);
-        change(&mut self.foreign, other.foreign);
-        change(&mut self.ahead, other.ahead);
-    }
-}
 
 /// What happened in a group since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -146,6 +23,29 @@ pub struct Events {
     pub oom_kill: u64,
     /// Pages charged over a limit because the fault could not be refused any more.
     pub overshoot: u64,
+    /// Anonymous and shared pages that came back.
+    pub workingset_anon: Workingset,
+    /// Pages of files that came back.
+    pub workingset_file: Workingset,
+}
+
+/// Pages that were evicted and came back (Linux v6.12 mm/workingset.c).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Workingset {
+    /// All of them.
+    pub refault: u64,
+    /// Of these, pages that were away for so short a time that they count as in use.
+    pub activate: u64,
+    /// Of those, pages that had been in use before they were evicted.
+    pub restore: u64,
+}
+
+impl AddAssign for Workingset {
+    fn add_assign(&mut self, other: Self) {
+        self.refault += other.refault;
+        self.activate += other.activate;
+        self.restore += other.restore;
+    }
 }
 
 impl AddAssign for Events {
@@ -156,6 +56,8 @@ impl AddAssign for Events {
         self.pgmajfault += other.pgmajfault;
         self.oom_kill += other.oom_kill;
         self.overshoot += other.overshoot;
+        self.workingset_anon += other.workingset_anon;
+        self.workingset_file += other.workingset_file;
     }
 }
 
@@ -178,6 +80,16 @@ pub struct Amounts {
     pub shmem: Pages,
     /// Page cache that a task maps.
     pub mapped_file: Pages,
+    /// Anonymous and shared memory that was not used of late.
+    pub inactive_anon: Pages,
+    /// Anonymous and shared memory that was.
+    pub active_anon: Pages,
+    /// Page cache of files that was not used of late.
+    pub inactive_file: Pages,
+    /// Page cache of files that was.
+    pub active_file: Pages,
+    /// Pages found to be locked in memory.
+    pub unevictable: Pages,
     /// Kernel memory without page tables.
     pub kernel: Pages,
     /// Page tables.
@@ -308,22 +220,32 @@ impl Memcg {
     /// Pages that tasks of `group` left charged to others, at most.
     fn left_elsewhere(&self, group: GroupId) -> u64 {
         let foreign_of =
-            |from| self.groups.index(from).map_or(0, |at| self.groups.at(at).gauges.foreign);
+            |from| self.groups.index(from).map_or(0, |at| self.groups.at(at).gauges.foreign());
         self.strays.of(group).map(|(from, pages)| pages.min(foreign_of(from))).sum()
     }
 
     fn amounts(gauges: &Gauges, events: Events, pending: u64) -> Amounts {
-        let kind = |kind: Kind| Pages::new(gauges.kinds[kind.index()]);
+        let kind = |kind| Pages::new(gauges.kind(kind));
+        let class = |kinds: &[Kind], class| {
+            Pages::new(kinds.iter().map(|kind| gauges.user(*kind, class)).sum())
+        };
+        let anon = &[Kind::Anon, Kind::Shmem];
+        let file = &[Kind::File];
         Amounts {
             cache: Pages::new(kind(Kind::File).get() + kind(Kind::Shmem).get()),
             rss: kind(Kind::Anon),
             shmem: kind(Kind::Shmem),
-            mapped_file: Pages::new(gauges.mapped),
+            inactive_anon: class(anon, Class::Inactive),
+            active_anon: class(anon, Class::Active),
+            inactive_file: class(file, Class::Inactive),
+            active_file: class(file, Class::Active),
+            unevictable: class(&[Kind::Anon, Kind::Shmem, Kind::File], Class::Unevictable),
+            mapped_file: Pages::new(gauges.mapped()),
             kernel: kind(Kind::Kernel),
             page_table: kind(Kind::PageTable),
             huge: kind(Kind::Huge),
-            swap: Pages::new(gauges.swapped),
-            foreign: Pages::new(gauges.foreign),
+            swap: Pages::new(gauges.swapped()),
+            foreign: Pages::new(gauges.foreign()),
             lazy_pending: Pages::new(pending),
             events,
         }

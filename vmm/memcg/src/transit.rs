@@ -11,9 +11,10 @@ mod take;
 use std::collections::BTreeMap;
 
 use crate::frames::Frame;
+use crate::gauges::Gauges;
+use crate::lists::Lru;
 use crate::owners::{Holder, SlotId};
 use crate::recharge::Ancestors;
-use crate::stat::Gauges;
 use crate::walk::{Chain, USER};
 use crate::{Memcg, MoveError, Pages, Resource, Scope, Tid};
 pub(crate) use take::Haul;
@@ -60,6 +61,8 @@ pub(crate) struct Transit {
     slot: SlotId,
     /// What that slot owns.
     gauges: Gauges,
+    /// What reclaim keeps of it.
+    pub(crate) lru: Lru,
     /// Of `held`, pages that were faulted in meanwhile.
     joined: u64,
     /// A fault of the moving task did not fit into the destination.
@@ -117,6 +120,16 @@ impl Transits {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Transit> {
         self.all.iter().flatten()
+    }
+
+    /// Returns the numbers of all moves.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u32> {
+        (0..).zip(&self.all).filter(|(_, transit)| transit.is_some()).map(|(number, _)| number)
+    }
+
+    /// Returns the numbers of the moves that lead into a group.
+    pub(crate) fn leading_to(&self, group: u32) -> Vec<u32> {
+        self.numbers().filter(|number| self.at(*number).to == group).collect()
     }
 
     /// Returns the number the next move gets.
@@ -204,6 +217,7 @@ impl Memcg {
                 ending,
                 slot,
                 gauges: Gauges::default(),
+                lru: Lru::default(),
                 joined: 0,
                 is_short: false,
                 watermarks,
@@ -263,7 +277,9 @@ impl Memcg {
         let transit = self.close_transit(number);
         match transit.ending {
             Ending::RollBack => {
-                self.owners.redirect(transit.slot, self.groups.at(transit.to).slot);
+                let heir = self.groups.at_mut(transit.to);
+                heir.lru.append(&mut self.frames, transit.lru);
+                self.owners.redirect(transit.slot, heir.slot);
             }
             Ending::Settle => self.put_slot(transit.slot),
         }
@@ -300,7 +316,9 @@ impl Memcg {
             gauges.merge(&back);
             events.pgpgin += transit.joined;
         });
-        self.owners.redirect(transit.slot, self.groups.at(transit.from).slot);
+        let heir = self.groups.at_mut(transit.from);
+        heir.lru.append(&mut self.frames, transit.lru);
+        self.owners.redirect(transit.slot, heir.slot);
     }
 
     /// Returns the watermarks of the counters that user pages charge along `chain`.

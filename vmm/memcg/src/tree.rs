@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::frames::Frame;
+use crate::gauges::Gauges;
 use crate::group::{Group, Life};
+use crate::lists::Lru;
 use crate::owners::Holder;
 use crate::psi::Stalls;
+use crate::reclaim::Position;
 use crate::settings::Settings;
-use crate::stat::{Events, Gauges, Sums};
+use crate::stat::{Events, Sums};
 use crate::vmpressure::Window;
 use crate::{Counter, Error, GroupId, Hierarchy, Memcg, Pages, Resource};
 
@@ -135,7 +138,7 @@ impl Memcg {
             parent,
             feeds,
             children: BTreeMap::new(),
-            zombies: 0,
+            dead: BTreeSet::new(),
             moves: 0,
             oom_waiters: 0,
             slot,
@@ -144,6 +147,9 @@ impl Memcg {
             borrow: 0,
             security: 0,
             gauges: Gauges::default(),
+            lru: Lru::default(),
+            clock: 0,
+            position: Position::default(),
             events: Events::default(),
             sums: Sums::default(),
             settings,

@@ -6,9 +6,10 @@
 
 use super::{Ending, Transit};
 use crate::frames::{Flag, Frame};
+use crate::gauges::Gauges;
+use crate::lists::Strand;
 use crate::owners::{Holder, SlotId};
 use crate::recharge::{Reach, Skip};
-use crate::stat::Gauges;
 use crate::walk::USER;
 use crate::{ChargeError, Gfn, Gva, Kind, Memcg, ScannedPage};
 
@@ -47,6 +48,8 @@ pub(crate) struct Sweep {
     /// The entry of the last frames that moved, what it has become, and how many were not counted yet.
     run: Option<(Frame, Frame)>,
     run_frames: u32,
+    /// The last of these that are neighbours in their list, and still in the source's.
+    strand: Option<Strand>,
     taken: Gauges,
     haul: Haul,
 }
@@ -127,6 +130,7 @@ impl Memcg {
             room: transit.precharged.saturating_add(self.room(transit.destination())),
             run: None,
             run_frames: 0,
+            strand: None,
             taken: Gauges::default(),
             haul: Haul::default(),
         }
@@ -148,7 +152,28 @@ impl Memcg {
         sweep.run_frames += 1;
         sweep.haul.moved += 1;
         self.frames.set(page.gfn, becomes);
+        let one = Strand::one(page.gfn);
+        let has_neighbour =
+            sweep.strand.as_mut().is_some_and(|strand| strand.extend(&self.frames, one));
+        if !has_neighbour {
+            self.pass_on(sweep);
+            sweep.strand = Some(one);
+        }
         Ok(())
+    }
+
+    /// Lets neighbours go from the source's list to the one in the same place of who owns them now.
+    fn pass_on(&mut self, sweep: &mut Sweep) {
+        let (Some(strand), Some((_, frame))) = (sweep.strand.take(), sweep.run) else { return };
+        let Some(sort) = frame.sort() else { return };
+        let source = &mut self.groups.at_mut(sweep.ends.from).lru;
+        source.list_mut(sort, frame.place()).unlink_strand(&mut self.frames, strand);
+        let transit = self.transits.at_mut(sweep.number);
+        let owner = match transit.ending {
+            Ending::RollBack => &mut transit.lru,
+            Ending::Settle => &mut self.groups.at_mut(sweep.ends.to).lru,
+        };
+        owner.list_mut(sort, frame.place()).push_strand(&mut self.frames, strand);
     }
 
     /// Charges the destination for the pages that were taken, and counts them.
@@ -192,6 +217,7 @@ impl Memcg {
 
     /// Counts a row of frames, and lets go of what they named.
     fn end_run(&mut self, sweep: &mut Sweep) {
+        self.pass_on(sweep);
         let frames = std::mem::take(&mut sweep.run_frames);
         if let (Some((frame, _)), true) = (sweep.run.take(), frames > 0) {
             sweep.taken.add_many(frame, u64::from(frames));
