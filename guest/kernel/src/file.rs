@@ -10,6 +10,7 @@ mod device;
 pub(crate) mod directory;
 pub(crate) mod epoll;
 pub(crate) mod event;
+pub(crate) mod hugetlbfs;
 pub(crate) mod lock;
 pub(crate) mod lookup;
 pub(crate) mod node;
@@ -38,6 +39,8 @@ use core::cell::RefCell;
 
 use crate::errno::Errno;
 use crate::kernel::Kernel;
+use crate::memory::huge::Quota;
+use crate::memory::huge::map::HugeMemory;
 use crate::memory::object::Object;
 use crate::number::Tid;
 use crate::syscall::request::WaitKey;
@@ -69,9 +72,9 @@ pub(crate) struct Files {
 
 impl Files {
     /// Nothing but the roots of the file systems.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(huge: &HugeMemory) -> Self {
         Self {
-            tmpfs: tmpfs::Tmpfs::new(),
+            tmpfs: tmpfs::Tmpfs::new(huge),
             cache: BTreeMap::new(),
             lookahead: BTreeMap::new(),
             terminals: BTreeMap::new(),
@@ -106,6 +109,31 @@ impl Files {
     /// Whether a path lies where files can be made and changed.
     pub(crate) fn is_writable(&self, path: &[u8]) -> bool {
         self.tmpfs.mount(path).is_some()
+    }
+
+    /// Mounts a hugetlbfs.
+    pub(crate) fn mount_huge(&mut self, point: &[u8], quota: &Rc<Quota>, permissions: u32) {
+        self.tmpfs.add_huge(point, quota, permissions);
+    }
+
+    /// Every tree in memory: where it lies, and what its huge files count against.
+    pub(crate) fn mounts(&self) -> impl Iterator<Item = (&[u8], Option<&Rc<Quota>>)> {
+        self.tmpfs.mounts()
+    }
+
+    /// Whether a hugetlbfs is mounted at a normalised path.
+    pub(crate) fn is_huge_mount(&self, point: &[u8]) -> bool {
+        self.mounts().any(|(path, quota)| path == point && quota.is_some())
+    }
+
+    /// What the huge files at a normalised path count against, if it lies in a hugetlbfs.
+    pub(crate) fn huge_quota(&self, path: &[u8]) -> Option<&Rc<Quota>> {
+        self.tmpfs.quota(path)
+    }
+
+    /// Takes a mount away, and all that is in it.
+    pub(crate) fn unmount(&mut self, point: &[u8]) {
+        self.tmpfs.remove(point);
     }
 
     /// Where ends of pipes note that they were dropped.

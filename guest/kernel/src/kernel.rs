@@ -1,11 +1,14 @@
 //! The kernel's state, all of it, and the loop that runs tasks.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::ptr::from_ref;
 
 use crate::file::Files;
 use crate::memory::frames::Frames;
 use crate::memory::huge::map::HugeMemory;
 use crate::memory::segment::Segments;
+use crate::memory::space::SharedSpace;
 use crate::memory::user::UserMemory;
 use crate::number::Tid;
 use crate::schedule::ready::Ready;
@@ -41,6 +44,7 @@ pub(crate) struct Kernel {
 impl Kernel {
     /// A kernel without tasks.
     pub(crate) fn new(frames: Frames, huge: HugeMemory, clock: Clock) -> Self {
+        let files = Files::new(&huge);
         Self {
             frames,
             huge,
@@ -50,7 +54,7 @@ impl Kernel {
             sleepers: BTreeSet::new(),
             loaded: None,
             clock,
-            files: Files::new(),
+            files,
             segments: Segments::default(),
             last_tid: Tid::INIT.0,
             last_wait_id: 0,
@@ -78,6 +82,13 @@ impl Kernel {
     pub(crate) fn process_of_mut(&mut self, tid: Tid) -> &mut Process {
         let process = self.task(tid).process;
         self.processes.get_mut(&process).expect("a task's process outlives it")
+    }
+
+    /// Every address space there is.
+    pub(crate) fn spaces(&self) -> Vec<SharedSpace> {
+        let mut seen = BTreeSet::new();
+        let spaces = self.tasks.values().map(|task| &task.space);
+        spaces.filter(|space| seen.insert(from_ref(&***space).addr())).cloned().collect()
     }
 
     /// The memory of a task.

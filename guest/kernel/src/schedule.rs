@@ -94,6 +94,7 @@ fn page_fault(kernel: &mut Kernel, tid: Tid, gva: u64, fault_code: u64) {
     };
     let info = match result {
         Ok(()) => return,
+        Err(Fault::NoHugePage) if file::hugetlbfs::take_from_children(kernel, tid, gva) => return,
         Err(Fault::NoMemory) => {
             kernel.exit_group(tid, WaitStatus::killed(Signal::KILL.number()));
             return;

@@ -4,6 +4,7 @@ pub(crate) mod file;
 pub(crate) mod futex;
 pub(crate) mod identity;
 pub(crate) mod memory;
+pub(crate) mod mount;
 pub(crate) mod pipe;
 pub(crate) mod poll;
 pub(crate) mod process;
@@ -35,6 +36,7 @@ pub(crate) const TABLE: &[&[Entry]] = &[
     futex::CALLS,
     identity::CALLS,
     memory::CALLS,
+    mount::CALLS,
     pipe::CALLS,
     poll::CALLS,
     process::CALLS,

@@ -231,6 +231,10 @@ pub(crate) fn rename(
     let place = lookup(kernel, tid, path::without_slashes(old), Follow::No)?;
     let from = slot(kernel, tid, old)?;
     let to = slot(kernel, tid, new)?;
+    let quota = |path: &[u8]| kernel.files.huge_quota(path).map(Rc::as_ptr);
+    if quota(&from.path) != quota(&to.path) {
+        return Err(Errno::EXDEV);
+    }
     let is_within = path::below(&to.path, &from.path).is_some_and(|rest| !rest.is_empty());
     if is_within {
         return Err(Errno::EINVAL);

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use super::device::{self, DeviceEntry};
+use super::hugetlbfs::sysfs::{self, IsLeaf, SysEntry};
 use super::lookup::{Found, lookup, number_of};
 use super::tmpfs::Walk;
 use super::uapi::{Stat, entry_type, mode};
@@ -120,6 +121,12 @@ pub(crate) fn gather(kernel: &mut Kernel, tid: Tid, path: &[u8]) -> Result<Vec<E
         }
     } else if path::below(path, b"/dev").is_some() {
         gather_devices(&mut names);
+    } else if let Some(rest) = path::below(path, sysfs::DIRECTORY) {
+        let Some(SysEntry::Directory(found, is_leaf)) = sysfs::entry(kernel, rest) else {
+            return Err(Errno::ENOENT);
+        };
+        let mode = if is_leaf == IsLeaf::Yes { mode::REGULAR } else { mode::DIRECTORY };
+        found.iter().for_each(|name| names.add(name.as_bytes(), 0, entry_type(mode)));
     } else {
         gather_share(path, &mut names)?;
     }
@@ -143,6 +150,7 @@ fn gather_devices(names: &mut Names) {
         names.add(name, 0, entry_type(mode));
     }
     names.add(b"shm", 0, entry_type(mode::DIRECTORY));
+    names.add(b"hugepages", 0, entry_type(mode::DIRECTORY));
 }
 
 /// A directory of a tmpfs, with what shows through from below.

@@ -4,6 +4,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use super::device::{self, Device, DeviceEntry};
+use super::hugetlbfs::sysfs::{self, SysEntry};
 use super::node::{Node, NodeBody};
 use super::open_file::OpenFile;
 use super::procfs::{self, ProcEntry};
@@ -104,6 +105,12 @@ fn step(
     }
     if let Some(rest) = path::below(text, b"/dev") {
         return device_step(rest, follow);
+    }
+    if let Some(rest) = path::below(text, sysfs::DIRECTORY) {
+        return match sysfs::entry(kernel, rest).ok_or(Errno::ENOENT)? {
+            SysEntry::Directory(..) => Ok(Step::Found(Found::Directory)),
+            SysEntry::Text(text) => Ok(Step::Found(Found::Text(text))),
+        };
     }
     ShareFile::open(raw, follow).map(|file| Step::Found(Found::Share(file)))
 }

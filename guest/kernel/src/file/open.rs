@@ -11,10 +11,11 @@ use super::pipe::{Pipe, Side};
 use super::share::ShareFile;
 use super::stream::Stream;
 use super::uapi::{mode, open};
-use super::{change, context_of};
+use super::{change, context_of, hugetlbfs, path};
 use crate::errno::Errno;
 use crate::host::Follow;
 use crate::kernel::Kernel;
+use crate::memory::huge::HugeFile;
 use crate::memory::object::Object;
 use crate::number::Tid;
 use crate::syscall::request::WaitKey;
@@ -56,11 +57,28 @@ fn create(
     if absolute.ends_with(b"/") {
         return Err(Errno::EISDIR);
     }
-    let object = Rc::new(Object::new_shmem(&kernel.frames, 0));
+    let object = Rc::new(new_object(kernel, tid, absolute));
     let permissions = permissions & !context_of(kernel, tid).borrow().umask;
     let body = NodeBody::File(object.clone());
     let (node, path) = change::add(kernel, tid, absolute, permissions, body)?;
     Ok(Rc::new(OpenFile::new(Body::Memory(node, object), flags, path)))
+}
+
+/// Memory for a new file at a path, of huge pages where that lies in a hugetlbfs.
+fn new_object(kernel: &mut Kernel, tid: Tid, absolute: &[u8]) -> Object {
+    let text = path::normalise(absolute);
+    let parent = path::split(&text).map_or(&b"/"[..], |(parent, _)| parent);
+    // A directory that is not there is found out when the file gets its name.
+    let parent = super::directory::check(kernel, tid, parent).unwrap_or_default();
+    object_below(kernel, &parent)
+}
+
+/// Memory for a new file in a directory.
+fn object_below(kernel: &Kernel, directory: &[u8]) -> Object {
+    match kernel.files.huge_quota(directory) {
+        Some(quota) => Object::new_huge(&kernel.frames, HugeFile::new(quota), 0),
+        None => Object::new_shmem(&kernel.frames, 0),
+    }
 }
 
 /// Opens a file without a name (O_TMPFILE).
@@ -76,17 +94,18 @@ fn open_unnamed(
     }
     let path = super::directory::check(kernel, tid, absolute)?;
     kernel.files.tmpfs.mount(&path).ok_or(Errno::EOPNOTSUPP)?;
-    Ok(unnamed(kernel, flags, permissions, &path))
+    let object = object_below(kernel, &path);
+    Ok(unnamed(kernel, (flags, permissions), &path, object))
 }
 
 /// A file in memory without a name, as O_TMPFILE and memfd_create() make them.
 pub(crate) fn unnamed(
     kernel: &mut Kernel,
-    flags: u32,
-    permissions: u32,
+    (flags, permissions): (u32, u32),
     path: &[u8],
+    object: Object,
 ) -> Rc<OpenFile> {
-    let object = Rc::new(Object::new_shmem(&kernel.frames, 0));
+    let object = Rc::new(object);
     let (ino, now) = (kernel.files.tmpfs.new_ino(), kernel.clock.realtime());
     let node = Node::new(ino, permissions, now, NodeBody::File(object.clone()));
     node.unlinked();
@@ -146,7 +165,7 @@ fn open_node(kernel: &mut Kernel, node: &Rc<Node>, flags: u32) -> Result<Body, E
         NodeBody::File(object) => {
             let object = object.clone();
             if flags & open::TRUNCATE != 0 {
-                object.set_size(0);
+                hugetlbfs::set_size(kernel, &object, 0)?;
                 node.touch(kernel.clock.realtime());
             }
             Ok(Body::Memory(node.clone(), object))
@@ -231,7 +250,7 @@ pub(crate) fn open_executable(
     let file = open_place(kernel, tid, place, open::READ_ONLY)?;
     match &file.body {
         Body::Cached(cached) => Ok((cached.object.clone(), file)),
-        Body::Memory(_, object) => Ok((object.clone(), file)),
+        Body::Memory(_, object) if object.huge().is_none() => Ok((object.clone(), file)),
         _ => Err(Errno::EACCES),
     }
 }

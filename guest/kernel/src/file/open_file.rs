@@ -204,6 +204,8 @@ impl OpenFile {
         let len = match &self.body {
             Body::Device(device) => device.write(from.len())?,
             Body::Stream(stream) => return stream.write(kernel, from),
+            // Linux v6.12 fs/hugetlbfs/inode.c: the files have no write operation.
+            Body::Memory(_, object) if object.huge().is_some() => return Err(Errno::EINVAL),
             Body::Memory(node, object) => {
                 node.touch(kernel.clock.realtime());
                 object.write(offset, from)?

@@ -7,16 +7,29 @@ use super::node::{Below, Node};
 use super::path;
 use crate::errno::Errno;
 use crate::host::Follow;
+use crate::memory::huge::map::HugeMemory;
+use crate::memory::huge::{HugeSize, Quota};
 
 /// Where a tmpfs lies, and whether the share's directory shows through.
 const MOUNTS: &[(&[u8], Below)] = &[(b"/tmp", Below::Seen), (b"/dev/shm", Below::Hidden)];
+/// Where the hugetlbfs lies that is there from the start.
+const HUGE_MOUNT: &[u8] = b"/dev/hugepages";
 /// Inode number of the first mount's root; later nodes count on from the last one.
 const ROOT_INO: u64 = 1;
 
-/// Every tmpfs there is.
+/// A tree and its place.
+#[derive(Debug)]
+struct Mount {
+    path: Vec<u8>,
+    root: Rc<Node>,
+    /// Its files are made of huge pages, which count against this.
+    huge: Option<Rc<Quota>>,
+}
+
+/// Every tree in memory there is: each a tmpfs, or a hugetlbfs.
 #[derive(Debug)]
 pub(crate) struct Tmpfs {
-    roots: Vec<Rc<Node>>,
+    mounts: Vec<Mount>,
     last_ino: u64,
 }
 
@@ -33,13 +46,47 @@ pub(crate) enum Walk {
 
 impl Tmpfs {
     /// Empty trees.
-    pub(crate) fn new() -> Self {
-        let root = |(i, &(_, below)): (usize, &(&[u8], Below))| {
-            Node::directory(ROOT_INO + i as u64, 0o1777, 0, below)
+    pub(crate) fn new(huge: &HugeMemory) -> Self {
+        let mount = |(i, &(path, below)): (usize, &(&[u8], Below))| Mount {
+            path: path.to_vec(),
+            root: Node::directory(ROOT_INO + i as u64, 0o1777, 0, below),
+            huge: None,
         };
-        let roots: Vec<_> = MOUNTS.iter().enumerate().map(root).collect();
-        let last_ino = ROOT_INO + roots.len() as u64;
-        Self { roots, last_ino }
+        let mounts: Vec<_> = MOUNTS.iter().enumerate().map(mount).collect();
+        let mut this = Self { last_ino: ROOT_INO + mounts.len() as u64, mounts };
+        if let Some(quota) = huge.unnamed(HugeSize::Mb2) {
+            this.add_huge(HUGE_MOUNT, quota, 0o755);
+        }
+        this
+    }
+
+    /// Mounts a tree of huge files over whatever is at a path.
+    pub(crate) fn add_huge(&mut self, path: &[u8], quota: &Rc<Quota>, permissions: u32) {
+        let root = Node::directory(self.new_ino(), permissions, 0, Below::Hidden);
+        self.mounts.push(Mount { path: path.to_vec(), root, huge: Some(quota.clone()) });
+    }
+
+    /// Takes away what was mounted last at a path.
+    pub(crate) fn remove(&mut self, path: &[u8]) {
+        if let Some(at) = self.mounts.iter().rposition(|mount| mount.path == path) {
+            self.mounts.remove(at);
+        }
+    }
+
+    /// The mounts in order: where each lies, and what its huge files count against.
+    pub(crate) fn mounts(&self) -> impl Iterator<Item = (&[u8], Option<&Rc<Quota>>)> {
+        self.mounts.iter().map(|mount| (&*mount.path, mount.huge.as_ref()))
+    }
+
+    /// What the huge files at a normalised path count against.
+    pub(crate) fn quota(&self, text: &[u8]) -> Option<&Rc<Quota>> {
+        self.find(text)?.huge.as_ref()
+    }
+
+    /// The innermost mount that a normalised path lies in, of equal ones the last.
+    fn find(&self, text: &[u8]) -> Option<&Mount> {
+        let within = self.mounts.iter().filter(|mount| path::below(text, &mount.path).is_some());
+        within.max_by_key(|mount| mount.path.len())
     }
 
     /// An inode number for a new node.
@@ -50,9 +97,8 @@ impl Tmpfs {
 
     /// The tree a normalised path lies in, and what of the path is below its root.
     pub(crate) fn mount<'path>(&self, text: &'path [u8]) -> Option<(Rc<Node>, &'path [u8])> {
-        MOUNTS.iter().zip(&self.roots).find_map(|((mount, _), root)| {
-            path::below(text, mount).map(|rest| (root.clone(), rest))
-        })
+        let mount = self.find(text)?;
+        path::below(text, &mount.path).map(|rest| (mount.root.clone(), rest))
     }
 
     /// Follows a normalised path; `None` where it lies in no tmpfs.

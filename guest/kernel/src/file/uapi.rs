@@ -181,11 +181,11 @@ const fn device_halves(device: u64) -> u64 {
     major | minor << 32
 }
 
-/// The `struct statfs` of a file system with `blocks` blocks, `free` of them free.
-pub(crate) fn statfs_bytes(kind: u64, blocks: u64, free: u64) -> [u8; STATFS_LEN] {
+/// The `struct statfs` of a file system with `blocks` blocks of a length, `free` of them free.
+pub(crate) fn statfs_bytes((kind, len): (u64, u64), blocks: u64, free: u64) -> [u8; STATFS_LEN] {
     const NAME_MAX: u64 = 255;
     let mut bytes = [0; STATFS_LEN];
-    let words = [kind, BLOCK_LEN, blocks, free, free, blocks, free, 0, NAME_MAX, BLOCK_LEN, 0];
+    let words = [kind, len, blocks, free, free, blocks, free, 0, NAME_MAX, len, 0];
     for (i, word) in words.into_iter().enumerate() {
         put(&mut bytes, i * 8, word);
     }

@@ -94,6 +94,16 @@ impl Area {
         }
     }
 
+    /// Which byte of an object the area begins with, if it maps that.
+    pub(crate) fn offset_in(&self, object: &Object) -> Option<u64> {
+        match &self.backing {
+            Backing::Object { object: mapped, offset, .. } if mapped.id() == object.id() => {
+                Some(*offset)
+            }
+            _ => None,
+        }
+    }
+
     fn can_merge(&self, next: &Self) -> bool {
         matches!((&self.backing, &next.backing), (Backing::Anon, Backing::Anon))
             && self.rights == next.rights

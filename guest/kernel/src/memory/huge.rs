@@ -69,6 +69,11 @@ impl HugeSize {
         }
     }
 
+    /// The size by its number of bytes.
+    pub(crate) fn from_bytes(bytes: u64) -> Option<Self> {
+        Self::ALL.into_iter().find(|size| size.bytes() == bytes)
+    }
+
     /// The size in the contract with the host.
     const fn kind(self) -> u64 {
         match self {

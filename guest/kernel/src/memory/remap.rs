@@ -25,13 +25,13 @@ impl Space {
     /// Changes the length of the mapping at `old` to `len`, a multiple of the page size.
     pub(crate) fn remap(&mut self, old: &Range<u64>, len: u64, to: Move) -> Result<u64, Errno> {
         let (_, area) = self.areas.find(old.start).ok_or(Errno::EFAULT)?;
+        if area.huge_size().is_some() {
+            return self.remap_huge(old, len, to);
+        }
         if area.end < old.end {
             return Err(Errno::EFAULT);
         }
         let old_len = old.end - old.start;
-        if area.huge_size().is_some() {
-            return self.remap_huge(old, len, to);
-        }
         if let Move::To(target) = to {
             let end = target.checked_add(len).ok_or(Errno::EINVAL)?;
             let overlaps = target < old.end && old.start < end;

@@ -15,6 +15,8 @@ use crate::errno::Errno;
 use crate::heap;
 use crate::kernel::Kernel;
 use crate::memory::area::{Area, Backing, Rights, Role};
+use crate::memory::huge::HugeSize;
+use crate::memory::huge::map::Reserve;
 use crate::memory::map::Placement;
 use crate::memory::object::Object;
 use crate::memory::segment::Segment;
@@ -23,7 +25,7 @@ use crate::time::SECOND_NS;
 
 /// The group's rows.
 pub(crate) const CALLS: &[Entry] = &[
-    (29, "shmget", shmget), // partial: no SHM_HUGETLB
+    (29, "shmget", shmget),
     (30, "shmat", shmat),
     (31, "shmctl", shmctl), // partial: no IPC_INFO, SHM_INFO, SHM_STAT
     (67, "shmdt", shmdt),
@@ -53,15 +55,34 @@ fn shmget(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> 
         }
     }
     let len = page_ceil(size).filter(|len| *len > 0).ok_or(Errno::EINVAL)?;
-    if flags & HUGE != 0 || heap::is_short() {
+    if heap::is_short() {
         return Err(Errno::ENOMEM);
     }
-    let mut segment = Segment::new(key, size, Rc::new(Object::new_shmem(&kernel.frames, len)));
+    let object = if flags & HUGE == 0 {
+        Object::new_shmem(&kernel.frames, len)
+    } else {
+        huge_memory(kernel, len, flags)?
+    };
+    let mut segment = Segment::new(key, size, Rc::new(object));
     segment.mode = flags & PERMISSIONS;
     segment.creator = kernel.task(request.tid).process.0;
     segment.changed_s = kernel.clock.realtime() / SECOND_NS;
     let id = kernel.segments.add(segment).ok_or(Errno::ENOSPC)?;
     Ok(Outcome::Done(id.into()))
+}
+
+/// Memory of huge pages for a segment, paid for now unless the flags say otherwise.
+fn huge_memory(kernel: &Kernel, len: u64, flags: u32) -> Result<Object, Errno> {
+    const NO_RESERVE: u32 = 0o10000;
+    /// Where the flags hold the logarithm of the size.
+    const SHIFT: u32 = 26;
+    let size = HugeSize::from_shift(flags >> SHIFT & 63).ok_or(Errno::EINVAL)?;
+    let len = len.checked_next_multiple_of(size.bytes()).ok_or(Errno::EINVAL)?;
+    let object = kernel.huge.new_object(&kernel.frames, size, len).ok_or(Errno::EINVAL)?;
+    if let Some(file) = object.huge().filter(|_| flags & NO_RESERVE == 0) {
+        file.reserve(&(0..len / size.bytes()))?;
+    }
+    Ok(object)
 }
 
 /// shmat(id, address, flags)
@@ -86,7 +107,8 @@ fn shmat(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let len = object.size();
     let space = kernel.task(request.tid).space.clone();
     let mut space = space.borrow_mut();
-    let start = space.place(placement, len, PAGE_SIZE).map_err(|errno| match errno {
+    let align = object.huge().map_or(PAGE_SIZE, |file| file.size().bytes());
+    let start = space.place(placement, len, align).map_err(|errno| match errno {
         Errno::ENOMEM => Errno::ENOMEM,
         _ => Errno::EINVAL,
     })?;
@@ -94,7 +116,11 @@ fn shmat(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     area.is_shared = true;
     area.is_locked = space.locks_future;
     area.backing = Backing::Object { object, offset: 0, path: path.into_bytes().into() };
-    space.map_at(start, area)?;
+    if align > PAGE_SIZE {
+        space.map_huge_at(start, area, Reserve::Now)?;
+    } else {
+        space.map_at(start, area)?;
+    }
     Ok(Outcome::Done(start))
 }
 

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use crate::host;
 use crate::kernel::Kernel;
+use crate::memory::huge::HugeSize;
 use crate::number::index;
 use crate::physical;
 use vmcg_abi::layout::{BOOT_GPA, PAGE_SIZE};
@@ -35,7 +36,21 @@ pub(super) fn meminfo(kernel: &Kernel) -> Vec<u8> {
         ("SwapFree", 0),
     ];
     let lines = rows.map(|(name, kib)| format!("{:<16}{kib:>8} kB\n", format!("{name}:")));
-    lines.concat().into_bytes()
+    let pools = &kernel.huge.pools;
+    let huge = pools.counts(HugeSize::Mb2);
+    let all = HugeSize::ALL.map(|size| pools.counts(size).total * size.bytes() / KIB);
+    format!(
+        "{}HugePages_Total: {:7}\nHugePages_Free:  {:7}\nHugePages_Rsvd:  {:7}\n\
+         HugePages_Surp:  {:7}\nHugepagesize:    {:7} kB\nHugetlb:         {:7} kB\n",
+        lines.concat(),
+        huge.total,
+        huge.free,
+        huge.reserved,
+        0,
+        HugeSize::Mb2.bytes() / KIB,
+        all.iter().sum::<u64>(),
+    )
+    .into_bytes()
 }
 
 /// /proc/cpuinfo
@@ -69,7 +84,7 @@ pub(super) fn version(_: &Kernel) -> Vec<u8> {
 
 /// /proc/filesystems
 pub(super) fn filesystems(_: &Kernel) -> Vec<u8> {
-    b"nodev\tproc\nnodev\ttmpfs\n".to_vec()
+    b"nodev\tproc\nnodev\ttmpfs\nnodev\thugetlbfs\n".to_vec()
 }
 
 /// /proc/stat

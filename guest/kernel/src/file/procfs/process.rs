@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
 
+use crate::file::hugetlbfs::mount;
 use crate::host;
 use crate::kernel::Kernel;
 use crate::memory::area::{Area, Backing, Role};
@@ -72,13 +73,20 @@ pub(super) fn comm(kernel: &Kernel, tid: Tid) -> Vec<u8> {
 }
 
 /// /proc/PID/mounts
-pub(super) fn mounts(_: &Kernel, _: Tid) -> Vec<u8> {
-    b"share / fuse ro,relatime 0 0\n\
+pub(super) fn mounts(kernel: &Kernel, _: Tid) -> Vec<u8> {
+    let mut text = b"share / fuse ro,relatime 0 0\n\
       tmpfs /tmp tmpfs rw,relatime 0 0\n\
       devtmpfs /dev devtmpfs rw,relatime 0 0\n\
       tmpfs /dev/shm tmpfs rw,relatime 0 0\n\
       proc /proc proc rw,relatime 0 0\n"
-        .to_vec()
+        .to_vec();
+    let mounts = kernel.files.mounts();
+    for (path, quota) in mounts.filter_map(|(path, quota)| Some((path, quota?))) {
+        text.extend_from_slice(b"hugetlbfs ");
+        text.extend_from_slice(path);
+        text.extend_from_slice(format!(" hugetlbfs {} 0 0\n", mount::shown(quota)).as_bytes());
+    }
+    text
 }
 
 /// /proc/PID/maps

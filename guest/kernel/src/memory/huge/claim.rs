@@ -59,6 +59,11 @@ impl Claim {
         Ok(claim)
     }
 
+    /// Whether its owner was promised every page.
+    pub(crate) fn is_promised(&self) -> bool {
+        self.promise == Promise::Kept
+    }
+
     fn charge(&self, range: &Range<u64>) -> Result<u64, Errno> {
         host::huge_reserve(self.map, self.quota.size.kind() | PRIVATE, range)
     }

@@ -122,6 +122,16 @@ impl HugeFile {
         }
         len
     }
+
+    /// Zeros the part of a range of bytes that its page has, if it is there.
+    pub(crate) fn zero(&self, range: Range<u64>) {
+        let size = self.size().bytes();
+        if range.start < range.end
+            && let Some(gfn) = self.cached(range.start / size)
+        {
+            physical::zero(gfn.gpa() + range.start % size, index(range.end - range.start));
+        }
+    }
 }
 
 impl Drop for HugeFile {

@@ -21,6 +21,22 @@ pub(crate) struct Quota {
 }
 
 impl Quota {
+    /// A mount's pages; ENOMEM where `min` of them cannot be set aside.
+    pub(crate) fn new(
+        pools: &HugePools,
+        size: HugeSize,
+        max: Option<u64>,
+        min: u64,
+    ) -> Result<Self, Errno> {
+        pools.reserve(size, min)?;
+        Ok(Self { pools: pools.clone(), size, max, min, used: Cell::new(0) })
+    }
+
+    /// Pages set aside for it, if any.
+    pub(crate) fn min(&self) -> Option<u64> {
+        Some(self.min).filter(|min| *min > 0)
+    }
+
     /// No bound but the machine's.
     pub(super) fn unlimited(pools: &HugePools, size: HugeSize) -> Self {
         Self { pools: pools.clone(), size, max: None, min: 0, used: Cell::new(0) }

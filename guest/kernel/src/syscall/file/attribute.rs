@@ -6,12 +6,12 @@ use super::super::request::{Outcome, Request};
 use super::super::time::timespec_ns;
 use super::{AT_CWD, absolute, file_of};
 use crate::errno::Errno;
-use crate::file::context_of;
 use crate::file::lookup::{Found, lookup};
 use crate::file::node::Node;
 use crate::file::open::open;
 use crate::file::open_file::Body;
 use crate::file::uapi::open as flag;
+use crate::file::{context_of, hugetlbfs};
 use crate::host::Follow;
 use crate::kernel::Kernel;
 use crate::memory::object::Object;
@@ -62,7 +62,7 @@ pub(super) fn truncate(kernel: &mut Kernel, request: &mut Request) -> Result<Out
     let Body::Memory(_, object) = &file.body else {
         return Err(Errno::EINVAL);
     };
-    object.set_size(size);
+    hugetlbfs::set_size(kernel, object, size)?;
     Ok(Outcome::Done(0))
 }
 
@@ -82,7 +82,7 @@ fn writable_object(kernel: &Kernel, request: &Request, fd: u64) -> Result<Rc<Obj
 pub(super) fn ftruncate(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let [fd, size, ..] = request.args;
     let size = checked_size(size)?;
-    writable_object(kernel, request, fd)?.set_size(size);
+    hugetlbfs::set_size(kernel, &*writable_object(kernel, request, fd)?, size)?;
     Ok(Outcome::Done(0))
 }
 
@@ -100,9 +100,13 @@ pub(super) fn fallocate(kernel: &mut Kernel, request: &mut Request) -> Result<Ou
     let object = writable_object(kernel, request, fd)?;
     let mode = low_u32(mode);
     match mode & !KEEP_SIZE {
-        0 => {}
-        PUNCH_HOLE if mode & KEEP_SIZE != 0 => object.punch(offset..end),
-        ZERO_RANGE => object.punch(offset..end),
+        0 => {
+            if let Some(file) = object.huge() {
+                hugetlbfs::allocate(file, &(offset..end))?;
+            }
+        }
+        PUNCH_HOLE if mode & KEEP_SIZE != 0 => hugetlbfs::punch(kernel, &object, offset..end),
+        ZERO_RANGE if object.huge().is_none() => object.punch(offset..end),
         _ => return Err(Errno::EOPNOTSUPP),
     }
     if mode & KEEP_SIZE == 0 && end > object.size() {

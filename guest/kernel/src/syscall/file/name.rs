@@ -12,6 +12,8 @@ use crate::file::{OpenFile, context_of, directory, open as opening, path, table_
 use crate::heap;
 use crate::host::Follow;
 use crate::kernel::Kernel;
+use crate::memory::huge::HugeSize;
+use crate::memory::object::Object;
 use crate::number::{index, low_u32};
 use crate::signal::has_deliverable;
 use alloc::rc::Rc;
@@ -101,18 +103,30 @@ pub(super) fn memfd_create(kernel: &mut Kernel, request: &mut Request) -> Result
     const ALLOW_SEALING: u32 = 2;
     const NOEXEC_SEAL: u32 = 8;
     const EXEC: u32 = 16;
+    const HUGE: u32 = 4;
+    /// Where the flags hold the logarithm of a huge page's size.
+    const HUGE_SHIFT: u32 = 26;
     /// Longest name, with its NUL.
     const NAME_MAX: usize = 250;
     let [name_gva, flags, ..] = request.args;
     let flags = low_u32(flags);
-    if flags & !(CLOEXEC | ALLOW_SEALING | NOEXEC_SEAL | EXEC) != 0 {
+    let sized = if flags & HUGE == 0 { 0 } else { HUGE | 63 << HUGE_SHIFT };
+    if flags & !(CLOEXEC | ALLOW_SEALING | NOEXEC_SEAL | EXEC | sized) != 0 {
         return Err(Errno::EINVAL);
     }
     let name = kernel.user(request.tid).read_c_string(name_gva, NAME_MAX);
     let name =
         name.map_err(|errno| if errno == Errno::ENAMETOOLONG { Errno::EINVAL } else { errno })?;
     let path = [b"/memfd:", &name[..], b" (deleted)"].concat();
-    let file = opening::unnamed(kernel, flag::READ_WRITE | flag::LARGE_FILE, 0o777, &path);
+    let object = if flags & HUGE == 0 {
+        Object::new_shmem(&kernel.frames, 0)
+    } else {
+        let size = HugeSize::from_shift(flags >> HUGE_SHIFT);
+        let object = size.and_then(|size| kernel.huge.new_object(&kernel.frames, size, 0));
+        object.ok_or(Errno::ENODEV)?
+    };
+    let status = flag::READ_WRITE | flag::LARGE_FILE;
+    let file = opening::unnamed(kernel, (status, 0o777), &path, object);
     let on_exec = if flags & CLOEXEC != 0 { flag::CLOSE_ON_EXEC } else { 0 };
     install(kernel, request, file, on_exec).map(Outcome::Done)
 }

@@ -6,10 +6,11 @@ use crate::errno::Errno;
 use crate::file::lookup::{self, lookup};
 use crate::file::open_file::Body;
 use crate::file::uapi::{Stat, at, statfs_bytes};
-use crate::file::{context_of, path};
+use crate::file::{context_of, hugetlbfs, path};
 use crate::host::Follow;
 use crate::kernel::Kernel;
 use crate::number::{low_i32, low_u32};
+use vmcg_abi::layout::PAGE_SIZE;
 
 /// The link rule of a *at call's flags.
 pub(super) fn follow_of(flags: u32) -> Follow {
@@ -148,15 +149,19 @@ fn write_statfs(
 ) -> Result<Outcome, Errno> {
     let free = kernel.frames.free_count();
     let bytes = if at_path.is_empty() {
-        statfs_bytes(PIPEFS, 0, 0)
+        statfs_bytes((PIPEFS, PAGE_SIZE), 0, 0)
+    } else if let Some(quota) = kernel.files.huge_quota(at_path) {
+        // Linux v6.12 hugetlbfs_statfs: without size= the numbers of blocks stay 0.
+        let (max, free) = (quota.max.unwrap_or(0), quota.free().unwrap_or(0));
+        statfs_bytes((hugetlbfs::MAGIC, quota.size.bytes()), max, free)
     } else if kernel.files.is_writable(at_path) {
-        statfs_bytes(TMPFS, free, free)
+        statfs_bytes((TMPFS, PAGE_SIZE), free, free)
     } else if path::below(at_path, b"/proc").is_some() {
-        statfs_bytes(PROC, 0, 0)
+        statfs_bytes((PROC, PAGE_SIZE), 0, 0)
     } else if path::below(at_path, b"/dev").is_some() {
-        statfs_bytes(TMPFS, 0, 0)
+        statfs_bytes((TMPFS, PAGE_SIZE), 0, 0)
     } else {
-        statfs_bytes(FUSE, 0, 0)
+        statfs_bytes((FUSE, PAGE_SIZE), 0, 0)
     };
     kernel.user(request.tid).write(gva, &bytes)?;
     Ok(Outcome::Done(0))

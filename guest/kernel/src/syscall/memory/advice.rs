@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use vmcg_abi::layout::PAGE_SIZE;
 
 use crate::errno::Errno;
+use crate::file::hugetlbfs;
 use crate::kernel::Kernel;
 use crate::memory::area::{Area, Backing};
 use crate::memory::lock::Lock;
@@ -24,8 +25,13 @@ pub(super) fn madvise(kernel: &mut Kernel, request: &mut Request) -> Result<Outc
     const POPULATE_WRITE: u64 = 23;
     let [start, len, advice, ..] = request.args;
     let range = page_range(start, len)?;
+    if advice == REMOVE && remove_huge(kernel, request, &range)? {
+        return Ok(Outcome::Done(0));
+    }
     let mut space = kernel.task(request.tid).space.borrow_mut();
+    let is_huge = |(_, area): (u64, &Area)| area.huge_size().is_some();
     match advice {
+        FREE if space.areas_in(&range).any(is_huge) => return Err(Errno::EINVAL),
         // Differs from Linux: MADV_FREE gives the pages back at once.
         DONTNEED | FREE => space.discard(&range)?,
         REMOVE => space.remove(&range)?,
@@ -38,6 +44,25 @@ pub(super) fn madvise(kernel: &mut Kernel, request: &mut Request) -> Result<Outc
         _ => return Err(Errno::EINVAL),
     }
     Ok(Outcome::Done(0))
+}
+
+/// Makes a hole in the huge file that is mapped, shared, at a range; false where none is.
+fn remove_huge(kernel: &Kernel, request: &Request, range: &Range<u64>) -> Result<bool, Errno> {
+    let space = kernel.task(request.tid).space.clone();
+    let found = space.borrow().areas.find(range.start).map(|(start, area)| (start, area.clone()));
+    let Some((start, Area { end, is_shared, may_write, backing, .. })) = found else {
+        return Ok(false);
+    };
+    let Backing::Object { object, offset, .. } = backing else { return Ok(false) };
+    if object.huge().is_none() {
+        return Ok(false);
+    }
+    if !is_shared || !may_write || range.end > end {
+        return Err(Errno::EINVAL);
+    }
+    let from = offset + (range.start - start);
+    hugetlbfs::punch(kernel, &object, from..from + (range.end - range.start));
+    Ok(true)
 }
 
 /// Nothing to write: files of the host are never changed, all other memory has no file.
@@ -77,6 +102,9 @@ pub(super) fn mincore(kernel: &mut Kernel, request: &mut Request) -> Result<Outc
 
 /// Whether a page is in memory: used through these tables, or in its object.
 fn is_resident(space: &Space, gva: u64) -> bool {
+    if space.tables.huge_slot(gva).is_some() {
+        return true;
+    }
     let pte = space.tables.get(gva);
     if pte.is_present() && pte.is_accessed() {
         return true;
