@@ -27,6 +27,8 @@ pub(crate) struct Program {
     pub(crate) object: Rc<Object>,
     /// Its absolute path.
     pub(crate) path: Vec<u8>,
+    /// Its path as the caller gave it.
+    pub(crate) called: Vec<u8>,
 }
 
 /// What a program is given.
@@ -50,14 +52,14 @@ pub(crate) fn replace(
     program: Program,
     strings: Strings,
 ) -> Result<(), Errno> {
-    let name = program.path.clone();
+    let called = program.called.clone();
     let (program, strings) = resolve_scripts(kernel, tid, program, strings)?;
     let space = new_space(kernel, tid)?;
     let image = Image::load(kernel, tid, &space, &program)?;
-    let registers = stack::build(&space, &image, &program.path, &strings)?;
+    let registers = stack::build(&space, &image, &called, &strings)?;
     end_other_threads(kernel, tid);
     switch(kernel, tid, space, registers);
-    rename(kernel, tid, &name, program.path, &strings);
+    rename(kernel, tid, &called, program.path, &strings);
     Ok(())
 }
 
@@ -89,11 +91,11 @@ fn resolve_scripts(
         let interpreter = words.next().filter(|word| !word.is_empty()).ok_or(Errno::ENOEXEC)?;
         let mut arguments = alloc::vec![interpreter.to_vec()];
         arguments.extend(words.next().map(|word| word.trim_ascii().to_vec()));
-        arguments.push(program.path);
+        arguments.push(program.called);
         arguments.extend(strings.arguments.into_iter().skip(1));
         strings.arguments = arguments;
         let OpenProgram { object, path, .. } = file::open_program(kernel, tid, interpreter)?;
-        program = Program { object, path };
+        program = Program { object, path, called: interpreter.to_vec() };
     }
     Err(Errno::ELOOP)
 }

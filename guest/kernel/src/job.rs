@@ -83,7 +83,7 @@ fn start(kernel: &mut Kernel, job: Job) -> Result<(), (Errno, String)> {
     let tid = add_task(kernel, &job).map_err(fail("the guest has no room for a task"))?;
     // What loading touches is the new task's.
     host::set_shared_word(shared::CURRENT_TID, tid.word());
-    let program = Program { object, path: job.path };
+    let program = Program { object, called: job.path.clone(), path: job.path };
     let strings = exec::Strings { arguments: job.arguments, environment: job.environment };
     if let Err(errno) = exec::replace(kernel, tid, program, strings) {
         let reason = format!("the program cannot be loaded: {}", exec::explain(errno));

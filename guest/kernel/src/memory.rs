@@ -12,4 +12,5 @@ pub(crate) mod remap;
 pub(crate) mod segment;
 pub(crate) mod space;
 pub(crate) mod tables;
+pub(crate) mod truncate;
 pub(crate) mod user;

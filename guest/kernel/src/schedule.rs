@@ -190,22 +190,21 @@ impl Kernel {
 
     /// Wakes up to `count` tasks one of whose keys `matches`; answers how many.
     pub(crate) fn wake_some(&mut self, count: usize, matches: impl Fn(&WaitKey) -> bool) -> usize {
-        let waits = |task: &crate::task::Task| match &task.state {
-            TaskState::Blocked(wait) => wait.keys.iter().any(&matches),
-            _ => false,
+        let place = |task: &crate::task::Task| match &task.state {
+            TaskState::Blocked(wait) => wait.keys.iter().position(&matches),
+            _ => None,
         };
-        let woken: alloc::vec::Vec<Tid> = self
+        let woken: alloc::vec::Vec<(Tid, usize)> = self
             .tasks
             .values()
-            .filter(|task| waits(task))
-            .map(|task| task.tid)
+            .filter_map(|task| place(task).map(|place| (task.tid, place)))
             .take(count)
             .collect();
-        for tid in &woken {
-            if let Some(request) = &mut self.task_mut(*tid).request {
-                request.is_woken = true;
+        for &(tid, place) in &woken {
+            if let Some(request) = &mut self.task_mut(tid).request {
+                request.woken = Some(place);
             }
-            self.wake_task(*tid);
+            self.wake_task(tid);
         }
         woken.len()
     }

@@ -119,6 +119,6 @@ fn block(kernel: &mut Kernel, request: Request, wait: Wait) {
         }
         return;
     }
-    kernel.task_mut(tid).request = Some(Request { is_woken: false, ..request });
+    kernel.task_mut(tid).request = Some(Request { woken: None, ..request });
     kernel.sleep(tid, wait);
 }

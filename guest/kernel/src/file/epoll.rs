@@ -6,7 +6,7 @@ use alloc::rc::{Rc, Weak};
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
-use super::open_file::{OpenFile, Readiness};
+use super::open_file::{Body, OpenFile, Readiness};
 use super::uapi::poll;
 use crate::errno::Errno;
 use crate::kernel::Kernel;
@@ -40,8 +40,9 @@ struct Interest {
 }
 
 /// A set of files.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Epoll {
+    wait_id: u64,
     interests: RefCell<Vec<Interest>>,
 }
 
@@ -57,6 +58,36 @@ pub(crate) enum Change {
 }
 
 impl Epoll {
+    /// An empty set.
+    pub(crate) fn new(wait_id: u64) -> Self {
+        Self { wait_id, interests: RefCell::new(Vec::new()) }
+    }
+
+    /// Id of what is woken when the set's files change, not their readiness.
+    pub(crate) fn wait_id(&self) -> u64 {
+        self.wait_id
+    }
+
+    /// ELOOP where this set, about to be put into `outer`, has it within, or sets within sets too
+    /// deep.
+    pub(crate) fn check_nesting(&self, outer: &Self) -> Result<(), Errno> {
+        /// Linux: EP_MAX_NESTS.
+        const NESTED_MAX: usize = 4;
+        self.check_within(outer.wait_id, NESTED_MAX)
+    }
+
+    fn check_within(&self, outer: u64, depth: usize) -> Result<(), Errno> {
+        if self.wait_id == outer || depth == 0 {
+            return Err(Errno::ELOOP);
+        }
+        let interests = self.interests.borrow();
+        let files = interests.iter().filter_map(|interest| interest.file.upgrade());
+        files.into_iter().try_for_each(|file| match &file.body {
+            Body::Epoll(inner) => inner.check_within(outer, depth - 1),
+            _ => Ok(()),
+        })
+    }
+
     /// Adds, changes or removes a file. EPERM where it is one that is always ready.
     pub(crate) fn change(&self, fd: u64, file: &Rc<OpenFile>, change: Change) -> Result<(), Errno> {
         if !file.can_be_polled() {
@@ -111,6 +142,7 @@ impl Epoll {
 
     /// What a task waits for until there is something to tell.
     pub(crate) fn wait_keys(&self, keys: &mut Vec<WaitKey>) {
+        keys.push(WaitKey::Object(self.wait_id));
         for interest in self.interests.borrow().iter() {
             if let Some(file) = interest.file.upgrade() {
                 file.wait_keys(keys);

@@ -16,6 +16,7 @@ use crate::memory::area::Backing;
 use crate::memory::huge::HugeFile;
 use crate::memory::object::Object;
 use crate::memory::tables::Pte;
+use crate::memory::truncate;
 use crate::number::Tid;
 use crate::physical;
 
@@ -26,7 +27,7 @@ pub(crate) const MAGIC: u64 = 0x9584_58f6;
 /// is gone for everyone who maps it.
 pub(crate) fn set_size(kernel: &Kernel, object: &Object, size: u64) -> Result<(), Errno> {
     let Some(file) = object.huge() else {
-        object.set_size(size);
+        truncate::set_size(kernel, object, size);
         return Ok(());
     };
     let bytes = file.size().bytes();
@@ -42,7 +43,7 @@ pub(crate) fn set_size(kernel: &Kernel, object: &Object, size: u64) -> Result<()
 
 /// Makes a range of bytes of any file in memory read as zeros; whole pages are given back.
 pub(crate) fn punch(kernel: &Kernel, object: &Object, range: Range<u64>) {
-    let Some(file) = object.huge() else { return object.punch(range) };
+    let Some(file) = object.huge() else { return truncate::punch(kernel, object, range) };
     let bytes = file.size().bytes();
     let whole = range.start.div_ceil(bytes)..range.end / bytes;
     if whole.start > whole.end {

@@ -18,7 +18,7 @@ use crate::kernel::Kernel;
 use crate::number::{Tid, low_i32};
 
 /// Symbolic links followed on the way to one file.
-const LINKS_MAX: usize = 40;
+pub(super) const LINKS_MAX: usize = 40;
 
 /// What a path leads to.
 #[derive(Debug)]

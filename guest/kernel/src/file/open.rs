@@ -2,9 +2,10 @@
 
 use alloc::rc::Rc;
 use alloc::vec;
+use alloc::vec::Vec;
 
 use super::directory::Directory;
-use super::lookup::{Found, Place, lookup};
+use super::lookup::{Found, LINKS_MAX, Place, lookup};
 use super::node::{Node, NodeBody};
 use super::open_file::{Body, Cached, OpenFile};
 use super::pipe::{Pipe, Side};
@@ -40,10 +41,31 @@ pub(crate) fn open(
         Ok(_) if is_new => Err(Errno::EEXIST),
         Ok(place) => open_place(kernel, tid, place, flags),
         Err(Errno::ENOENT) if flags & open::CREATE != 0 => {
-            create(kernel, tid, absolute, flags, permissions)
+            let absolute = link_end(kernel, tid, absolute, follow)?;
+            create(kernel, tid, &absolute, flags, permissions)
         }
         Err(errno) => Err(errno),
     }
+}
+
+/// Where a file that does not exist is made: at its path, or where a symbolic link there leads.
+fn link_end(
+    kernel: &mut Kernel,
+    tid: Tid,
+    absolute: &[u8],
+    follow: Follow,
+) -> Result<Vec<u8>, Errno> {
+    let mut at = absolute.to_vec();
+    for _ in 0..LINKS_MAX {
+        let target = match lookup(kernel, tid, &at, Follow::No) {
+            Ok(place) if follow == Follow::Yes => place.link_target()?,
+            _ => None,
+        };
+        let Some(target) = target else { return Ok(at) };
+        let directory = path::split(&at).map_or(&b"/"[..], |(directory, _)| directory);
+        at = path::join(directory, &target);
+    }
+    Err(Errno::ELOOP)
 }
 
 /// Makes an empty file and opens it.

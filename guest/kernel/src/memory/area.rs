@@ -42,7 +42,7 @@ pub(crate) enum Backing {
 
 impl Backing {
     /// The same backing as seen from `bytes` further on.
-    fn skip(&self, bytes: u64) -> Self {
+    pub(super) fn skip(&self, bytes: u64) -> Self {
         match self {
             Self::Anon => Self::Anon,
             Self::Object { object, offset, path } => {

@@ -2,8 +2,7 @@
 //! host, or memory that exists for itself (tmpfs files, shared anonymous memory).
 //!
 //! A page an object gives up while tasks still map it becomes theirs: it turns anonymous and goes
-//! with its last mapping. Differs from Linux, where truncation unmaps: a program that touches a
-//! mapping beyond a file's new end gets no SIGBUS while it keeps the old page.
+//! with its last mapping. Truncation unmaps pages before it comes to that ([`super::truncate`]).
 
 use alloc::collections::BTreeMap;
 use core::cell::{Cell, RefCell};

@@ -61,6 +61,28 @@ impl Space {
         self.move_to(old, target, len)
     }
 
+    /// Maps what a shared mapping shows once more, elsewhere: mremap of no bytes at all.
+    pub(crate) fn map_again(&mut self, gva: u64, len: u64, to: Move) -> Result<u64, Errno> {
+        let (start, area) = self.areas.find(gva).ok_or(Errno::EFAULT)?;
+        if !area.is_shared || to == Move::Never {
+            return Err(Errno::EINVAL);
+        }
+        let backing = area.backing.skip(gva - start);
+        let area = Area { backing, ..area.clone() };
+        let target = match to {
+            Move::To(target) => {
+                let end = target.checked_add(len).ok_or(Errno::EINVAL)?;
+                if target % PAGE_SIZE != 0 || target < LOWEST || end > TASK_END {
+                    return Err(Errno::EINVAL);
+                }
+                target
+            }
+            _ => self.find_free(len)?,
+        };
+        self.map_at(target, Area { end: target + len, ..area })?;
+        Ok(target)
+    }
+
     /// Moves a mapping's areas and pages to a free range of `len` bytes.
     fn move_to(&mut self, old: &Range<u64>, target: u64, len: u64) -> Result<u64, Errno> {
         let kept = old.start..old.end.min(old.start + len);

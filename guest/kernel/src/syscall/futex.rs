@@ -3,7 +3,11 @@
 //! A futex is a word of memory. Private ones, and those in private memory, are known by address
 //! space and address; those in shared memory by their object and the offset there.
 
+mod vector;
+
 use alloc::rc::Rc;
+
+use vmcg_abi::layout::TASK_END;
 
 use super::Entry;
 use super::request::{OnSignal, Outcome, Request, Wait, WaitKey};
@@ -19,6 +23,7 @@ pub(crate) const CALLS: &[Entry] = &[
     (202, "futex", futex), // partial: no priority inheritance
     (273, "set_robust_list", set_robust_list),
     (274, "get_robust_list", get_robust_list),
+    (449, "futex_waitv", vector::futex_waitv), // partial: words of 32 bits
 ];
 
 /// Operations and flags (Linux v6.12 include/uapi/linux/futex.h).
@@ -46,6 +51,9 @@ fn futex(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let [gva, operation, value, timeout_gva, second_gva, third] = request.args;
     if gva % 4 != 0 {
         return Err(Errno::EINVAL);
+    }
+    if gva >= TASK_END {
+        return Err(Errno::EFAULT);
     }
     let count = index(value.min(i32::MAX as u64));
     let bits = low_u32(third);
@@ -119,7 +127,7 @@ fn wait(kernel: &mut Kernel, request: &mut Request, bits: u32) -> Result<Outcome
             });
         }
         request.progress = 1;
-    } else if request.is_woken {
+    } else if request.woken.is_some() {
         return Ok(Outcome::Done(0));
     }
     if request.deadline.is_some_and(|deadline| kernel.clock.now() >= deadline) {

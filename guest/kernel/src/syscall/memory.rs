@@ -74,10 +74,11 @@ fn mremap(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> 
     };
     let range = page_range(start, old_len)?;
     let new_len = page_ceil(new_len).filter(|len| *len > 0).ok_or(Errno::EINVAL)?;
-    if range.is_empty() {
-        return Err(Errno::EINVAL);
-    }
     let space = &kernel.task(request.tid).space;
+    if range.is_empty() {
+        let gva = space.borrow_mut().map_again(start, new_len, to)?;
+        return Ok(Outcome::Done(gva));
+    }
     let gva = space.borrow_mut().remap(&range, new_len, to)?;
     Ok(Outcome::Done(gva))
 }

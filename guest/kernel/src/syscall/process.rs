@@ -148,16 +148,16 @@ fn execve(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> 
     }
     let mut budget = if heap::has_room(STRINGS_MAX * 2) { STRINGS_MAX } else { STRINGS_SMALL };
     let user = kernel.user(tid);
-    let path = user.read_c_string(path_gva, PATH_MAX)?;
+    let called = user.read_c_string(path_gva, PATH_MAX)?;
     let mut arguments = read_strings(&user, arguments_gva, &mut budget)?;
     let environment = read_strings(&user, environment_gva, &mut budget)?;
     if arguments.is_empty() {
         arguments.push(Vec::new());
     }
-    let file::Program { object, path, .. } = file::open_program(kernel, tid, &path)?;
+    let file::Program { object, path, .. } = file::open_program(kernel, tid, &called)?;
     // The old memory goes before the host hears of the new one, so nothing may hold it.
     drop(user);
-    let program = exec::Program { object, path };
+    let program = exec::Program { object, path, called };
     exec::replace(kernel, tid, program, Strings { arguments, environment })?;
     Ok(Outcome::Resume)
 }

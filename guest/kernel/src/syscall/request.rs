@@ -18,14 +18,14 @@ pub(crate) struct Request {
     pub(crate) deadline: Option<u64>,
     /// How much of the call is done already, in its own unit.
     pub(crate) progress: u64,
-    /// Something the call waited for was woken (not a signal, not the deadline).
-    pub(crate) is_woken: bool,
+    /// Which of the keys the call waited for was woken (not a signal, not the deadline).
+    pub(crate) woken: Option<usize>,
 }
 
 impl Request {
     /// A call that has just been made.
     pub(crate) const fn new(tid: Tid, number: u64, args: [u64; 6]) -> Self {
-        Self { tid, number, args, deadline: None, progress: 0, is_woken: false }
+        Self { tid, number, args, deadline: None, progress: 0, woken: None }
     }
 }
 

@@ -15,6 +15,7 @@ use crate::file::{context_of, hugetlbfs};
 use crate::host::Follow;
 use crate::kernel::Kernel;
 use crate::memory::object::Object;
+use crate::memory::truncate;
 use crate::number::low_u32;
 
 /// Longest file.
@@ -59,10 +60,11 @@ pub(super) fn truncate(kernel: &mut Kernel, request: &mut Request) -> Result<Out
     let size = checked_size(size)?;
     let absolute = absolute(kernel, request, AT_CWD, path_gva)?;
     let file = open(kernel, request.tid, &absolute, flag::WRITE_ONLY, 0)?;
-    let Body::Memory(_, object) = &file.body else {
+    let Body::Memory(node, object) = &file.body else {
         return Err(Errno::EINVAL);
     };
     hugetlbfs::set_size(kernel, object, size)?;
+    node.touch(kernel.clock.realtime());
     Ok(Outcome::Done(0))
 }
 
@@ -106,7 +108,7 @@ pub(super) fn fallocate(kernel: &mut Kernel, request: &mut Request) -> Result<Ou
             }
         }
         PUNCH_HOLE if mode & KEEP_SIZE != 0 => hugetlbfs::punch(kernel, &object, offset..end),
-        ZERO_RANGE if object.huge().is_none() => object.punch(offset..end),
+        ZERO_RANGE if object.huge().is_none() => truncate::punch(kernel, &object, offset..end),
         _ => return Err(Errno::EOPNOTSUPP),
     }
     if mode & KEEP_SIZE == 0 && end > object.size() {

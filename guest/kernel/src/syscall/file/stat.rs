@@ -104,34 +104,34 @@ fn access_at(
     request: &Request,
     fd: u64,
     path_gva: u64,
-    flags: u32,
-) -> Result<lookup::Place, Errno> {
+    [mode, flags]: [u32; 2],
+) -> Result<Outcome, Errno> {
+    const ANY: u32 = 7;
+    if mode & !ANY != 0 {
+        return Err(Errno::EINVAL);
+    }
     let absolute = absolute(kernel, request, fd, path_gva)?;
-    lookup(kernel, request.tid, &absolute, follow_of(flags))
+    let place = lookup(kernel, request.tid, &absolute, follow_of(flags))?;
+    check_access(kernel, &place, mode)?;
+    Ok(Outcome::Done(0))
 }
 
 /// access(path, mode)
 pub(super) fn access(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let [path_gva, mode, ..] = request.args;
-    let place = access_at(kernel, request, AT_CWD, path_gva, 0)?;
-    check_access(kernel, &place, low_u32(mode))?;
-    Ok(Outcome::Done(0))
+    access_at(kernel, request, AT_CWD, path_gva, [low_u32(mode), 0])
 }
 
 /// faccessat(directory, path, mode)
 pub(super) fn faccessat(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let [fd, path_gva, mode, ..] = request.args;
-    let place = access_at(kernel, request, fd, path_gva, 0)?;
-    check_access(kernel, &place, low_u32(mode))?;
-    Ok(Outcome::Done(0))
+    access_at(kernel, request, fd, path_gva, [low_u32(mode), 0])
 }
 
 /// faccessat2(directory, path, mode, flags)
 pub(super) fn faccessat2(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let [fd, path_gva, mode, flags, ..] = request.args;
-    let place = access_at(kernel, request, fd, path_gva, low_u32(flags))?;
-    check_access(kernel, &place, low_u32(mode))?;
-    Ok(Outcome::Done(0))
+    access_at(kernel, request, fd, path_gva, [low_u32(mode), low_u32(flags)])
 }
 
 /// Numbers of file systems (Linux v6.12 include/uapi/linux/magic.h).
@@ -170,7 +170,8 @@ fn write_statfs(
 /// statfs(path, statfs)
 pub(super) fn statfs(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let [path_gva, statfs_gva, ..] = request.args;
-    let place = access_at(kernel, request, AT_CWD, path_gva, 0)?;
+    let absolute = absolute(kernel, request, AT_CWD, path_gva)?;
+    let place = lookup(kernel, request.tid, &absolute, Follow::Yes)?;
     write_statfs(kernel, request, statfs_gva, &place.path)
 }
 

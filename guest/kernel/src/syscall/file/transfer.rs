@@ -3,6 +3,8 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use vmcg_abi::layout::TASK_END;
+
 use super::super::request::{OnSignal, Outcome, Request, Wait, WaitKey};
 use super::file_of;
 use crate::errno::Errno;
@@ -37,9 +39,10 @@ pub(in crate::syscall) struct Spans {
 
 impl Spans {
     /// One range.
-    pub(in crate::syscall) fn one(user: UserMemory, gva: u64, len: u64) -> Self {
+    pub(in crate::syscall) fn one(user: UserMemory, gva: u64, len: u64) -> Result<Self, Errno> {
+        check_span(gva, len)?;
         let len = len.min(CALL_MAX);
-        Self { user, spans: vec![Span { gva, len }], total: index(len) }
+        Ok(Self { user, spans: vec![Span { gva, len }], total: index(len) })
     }
 
     /// The ranges of an array of `struct iovec`.
@@ -55,6 +58,7 @@ impl Spans {
             if len > i64::MAX.cast_unsigned() {
                 return Err(Errno::EINVAL);
             }
+            check_span(gva, len)?;
             let len = len.min(CALL_MAX - total);
             total += len;
             spans.push(Span { gva, len });
@@ -94,6 +98,11 @@ impl Spans {
     pub(in crate::syscall) fn copy_out(&self, skip: usize, from: &[u8]) -> Result<(), Errno> {
         self.pieces(skip, from.len(), |user, gva, at, len| user.write(gva, &from[at..at + len]))
     }
+}
+
+/// EFAULT for a range that reaches beyond what a program can have.
+fn check_span(gva: u64, len: u64) -> Result<(), Errno> {
+    gva.checked_add(len).filter(|end| *end <= TASK_END).map(drop).ok_or(Errno::EFAULT)
 }
 
 /// Where in a file a call reads or writes.
@@ -239,7 +248,7 @@ pub(in crate::syscall) fn broken_pipe(kernel: &mut Kernel, tid: Tid) {
 pub(super) fn read(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let [fd, gva, len, ..] = request.args;
     let file = file_of(kernel, request, fd)?;
-    let spans = Spans::one(kernel.user(request.tid), gva, len);
+    let spans = Spans::one(kernel.user(request.tid), gva, len)?;
     do_read(kernel, request, &file, &spans, Position::Current)
 }
 
@@ -247,7 +256,7 @@ pub(super) fn read(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome
 pub(super) fn write(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let [fd, gva, len, ..] = request.args;
     let file = file_of(kernel, request, fd)?;
-    let spans = Spans::one(kernel.user(request.tid), gva, len);
+    let spans = Spans::one(kernel.user(request.tid), gva, len)?;
     do_write(kernel, request, &file, &spans, Position::Current)
 }
 
@@ -256,7 +265,7 @@ pub(super) fn pread64(kernel: &mut Kernel, request: &mut Request) -> Result<Outc
     let [fd, gva, len, offset, ..] = request.args;
     let file = file_of(kernel, request, fd)?;
     let position = Position::named(&file, offset)?;
-    let spans = Spans::one(kernel.user(request.tid), gva, len);
+    let spans = Spans::one(kernel.user(request.tid), gva, len)?;
     do_read(kernel, request, &file, &spans, position)
 }
 
@@ -265,7 +274,7 @@ pub(super) fn pwrite64(kernel: &mut Kernel, request: &mut Request) -> Result<Out
     let [fd, gva, len, offset, ..] = request.args;
     let file = file_of(kernel, request, fd)?;
     let position = Position::named(&file, offset)?;
-    let spans = Spans::one(kernel.user(request.tid), gva, len);
+    let spans = Spans::one(kernel.user(request.tid), gva, len)?;
     do_write(kernel, request, &file, &spans, position)
 }
 

@@ -4,7 +4,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use super::super::file::{file_of, install};
-use super::super::request::{OnSignal, Outcome, Request, Wait};
+use super::super::request::{OnSignal, Outcome, Request, Wait, WaitKey};
 use super::super::time::timespec_ns;
 use super::{NS_PER_MS, start_mask, start_timeout};
 use crate::errno::Errno;
@@ -37,9 +37,10 @@ pub(super) fn epoll_create1(kernel: &mut Kernel, request: &mut Request) -> Resul
     create(kernel, request, flags)
 }
 
-fn create(kernel: &Kernel, request: &Request, flags: u32) -> Result<Outcome, Errno> {
+fn create(kernel: &mut Kernel, request: &Request, flags: u32) -> Result<Outcome, Errno> {
     let path = b"anon_inode:[eventpoll]".to_vec();
-    let file = OpenFile::new(Body::Epoll(Epoll::default()), open::READ_WRITE, path);
+    let epoll = Epoll::new(kernel.new_wait_id());
+    let file = OpenFile::new(Body::Epoll(epoll), open::READ_WRITE, path);
     install(kernel, request, Rc::new(file), flags).map(Outcome::Done)
 }
 
@@ -54,8 +55,7 @@ pub(super) fn epoll_ctl(kernel: &mut Kernel, request: &mut Request) -> Result<Ou
     let Body::Epoll(epoll) = &set.body else {
         return Err(Errno::EINVAL);
     };
-    // Sets within sets could contain themselves.
-    if matches!(file.body, Body::Epoll(_)) {
+    if Rc::ptr_eq(&set, &file) {
         return Err(Errno::EINVAL);
     }
     let operation = low_u32(operation);
@@ -73,7 +73,12 @@ pub(super) fn epoll_ctl(kernel: &mut Kernel, request: &mut Request) -> Result<Ou
             _ => return Err(Errno::EINVAL),
         }
     };
+    if let (Change::Add(_), Body::Epoll(inner)) = (change, &file.body) {
+        inner.check_nesting(epoll)?;
+    }
     epoll.change(u64::from(low_u32(fd)), &file, change)?;
+    // Who waits for the set waits for this file, too, from now on.
+    kernel.wake(WaitKey::Object(epoll.wait_id()));
     Ok(Outcome::Done(0))
 }
 

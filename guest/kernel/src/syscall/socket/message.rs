@@ -58,7 +58,7 @@ pub(super) fn sendto(kernel: &mut Kernel, request: &mut Request) -> Result<Outco
         let is_stream = socket.kind == Kind::Stream;
         return Err(if is_stream { Errno::EISCONN } else { Errno::EINVAL });
     }
-    let spans = Spans::one(kernel.user(request.tid), gva, len);
+    let spans = Spans::one(kernel.user(request.tid), gva, len)?;
     send(kernel, request, &file, Sending { spans, files: Vec::new(), flags: low_u32(flags) })
 }
 
@@ -179,7 +179,7 @@ fn send(
 pub(super) fn recvfrom(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let [fd, gva, len, flags, address_gva, address_len_gva] = request.args;
     let file = file_of(kernel, request, fd)?;
-    let spans = Spans::one(kernel.user(request.tid), gva, len);
+    let spans = Spans::one(kernel.user(request.tid), gva, len)?;
     let flags = low_u32(flags);
     let received = match receive(kernel, request, &file, &spans, flags)? {
         Answer::Received(received) => received,
