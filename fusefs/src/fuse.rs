@@ -1,9 +1,10 @@
 //! The messages of the kernel: each is taken apart, answered by the service, and the answer sent.
 
+mod reply;
+
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, SystemTime};
 
 use fuser::{
@@ -20,11 +21,14 @@ use crate::directories::Node;
 use crate::errno::Result;
 use crate::open_file::OpenFile;
 use crate::service::Service;
+use crate::writers::Writers;
 use crate::writing;
+use reply::moment;
 
 /// The file system as the kernel sees it.
 pub(crate) struct Fuse {
     service: Arc<Service>,
+    writers: Arc<Writers>,
 }
 
 /// How long the kernel may keep what never changes behind its back: the files of a group, and all
@@ -39,8 +43,8 @@ const OPENED: FopenFlags = FopenFlags::FOPEN_DIRECT_IO.union(FopenFlags::FOPEN_N
 
 impl Fuse {
     /// Shows a service to the kernel.
-    pub(crate) const fn new(service: Arc<Service>) -> Self {
-        Self { service }
+    pub(crate) fn new(service: Arc<Service>) -> Self {
+        Self { service, writers: Arc::default() }
     }
 
     fn reply_entry(&self, node: Result<Node>, reply: ReplyEntry) {
@@ -57,36 +61,6 @@ impl Fuse {
     fn open_file(&self, handle: FileHandle) -> Result<Arc<OpenFile>> {
         self.service.files.get(handle.0).ok_or(Errno::EBADF)
     }
-}
-
-fn reply_empty(result: Result<()>, reply: ReplyEmpty) {
-    match result {
-        Ok(()) => reply.ok(),
-        Err(errno) => reply.error(errno),
-    }
-}
-
-/// Sends an extended attribute the way the caller asked for: only its size, or all of it.
-fn reply_label(value: Result<Vec<u8>>, size: u32, reply: ReplyXattr) {
-    let value = match value {
-        Ok(value) => value,
-        Err(errno) => return reply.error(errno),
-    };
-    let length = u32::try_from(value.len()).unwrap_or(u32::MAX);
-    if size == 0 {
-        reply.size(length);
-    } else if size < length {
-        reply.error(Errno::ERANGE);
-    } else {
-        reply.data(&value);
-    }
-}
-
-fn moment(time: Option<TimeOrNow>) -> Option<SystemTime> {
-    time.map(|time| match time {
-        TimeOrNow::SpecificTime(time) => time,
-        TimeOrNow::Now => SystemTime::now(),
-    })
 }
 
 impl Filesystem for Fuse {
@@ -144,7 +118,7 @@ impl Filesystem for Fuse {
             Ok(node) => node,
             Err(errno) => return reply.error(errno),
         };
-        let change = Change { mode, uid, gid, atime: moment(atime), mtime: moment(mtime) };
+        let change = Change { mode, uid, gid, atime: atime.map(moment), mtime: mtime.map(moment) };
         match self.service.directories.change(node, |attributes| attributes.apply(change)) {
             Some(()) => reply.attr(&FOREVER, &self.service.stat(node)),
             None => reply.error(Errno::ESTALE),
@@ -187,7 +161,7 @@ impl Filesystem for Fuse {
         if !flags.is_empty() {
             return reply.error(Errno::EINVAL);
         }
-        reply_empty(self.service.rename((parent, name), (new_parent, new_name)), reply);
+        reply::empty(self.service.rename((parent, name), (new_parent, new_name)), reply);
     }
 
     // Only groups can be made, and files cannot be removed: Linux v6.18 fs/kernfs/dir.c has no
@@ -314,11 +288,8 @@ impl Filesystem for Fuse {
             return answer(result, reply);
         }
         let (service, data) = (Arc::clone(&self.service), data.to_vec());
-        let work = move || answer(writing::write(&service, client, target, &data), reply);
         // Should no thread be had, the reply is dropped with the work, which answers EIO.
-        if let Err(error) = thread::Builder::new().name("fusefs-writer".to_owned()).spawn(work) {
-            log::warn!("no thread for a writer: {error}");
-        }
+        self.writers.begin(move || answer(writing::write(&service, client, target, &data), reply));
     }
 
     fn fsync(
@@ -422,7 +393,7 @@ impl Filesystem for Fuse {
             };
             self.service.directories.change(node, set).unwrap_or(Err(Errno::ESTALE))
         });
-        reply_empty(result, reply);
+        reply::empty(result, reply);
     }
 
     fn getxattr(
@@ -437,14 +408,14 @@ impl Filesystem for Fuse {
             let directories = &self.service.directories;
             directories.attributes(node, |attributes| attributes.label(name).map(<[u8]>::to_vec))
         });
-        reply_label(value, size, reply);
+        reply::label(value, size, reply);
     }
 
     fn listxattr(&self, _request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
         let names = self.service.node(ino).map(|node| {
             self.service.directories.attributes(node, |attributes| attributes.label_names())
         });
-        reply_label(names, size, reply);
+        reply::label(names, size, reply);
     }
 
     fn removexattr(&self, _request: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -453,7 +424,7 @@ impl Filesystem for Fuse {
             let removed = directories.change(node, |attributes| attributes.remove_label(name));
             removed.unwrap_or(Err(Errno::ESTALE))
         });
-        reply_empty(result, reply);
+        reply::empty(result, reply);
     }
 
     fn ioctl(
@@ -483,8 +454,8 @@ impl Filesystem for Fuse {
         // Linux v6.18 fs/kernfs/file.c kernfs_generic_poll: a file that was not read yet counts as
         // changed.
         match self.open_file(handle) {
-            Ok(open) if open.snapshot().was_read() => reply.poll(READY),
-            Ok(_) => reply.poll(READY | PollEvents::POLLERR | PollEvents::POLLPRI),
+            Ok(open) if open.snapshot().was_read() => reply.poll(reply::READY),
+            Ok(_) => reply.poll(reply::READY | PollEvents::POLLERR | PollEvents::POLLPRI),
             Err(errno) => reply.error(errno),
         }
     }
@@ -515,8 +486,3 @@ impl Filesystem for Fuse {
         reply.error(Errno::ENXIO);
     }
 }
-
-const READY: PollEvents = PollEvents::POLLIN
-    .union(PollEvents::POLLOUT)
-    .union(PollEvents::POLLRDNORM)
-    .union(PollEvents::POLLWRNORM);

@@ -31,6 +31,7 @@ mod slab;
 mod slabinfo;
 mod text;
 mod values;
+mod writers;
 mod writing;
 
 pub use events::{Listeners, Pressure};

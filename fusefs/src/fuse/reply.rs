@@ -1,0 +1,45 @@
+//! Answers that several messages have in common.
+
+use std::time::SystemTime;
+
+use fuser::{Errno, PollEvents, ReplyEmpty, ReplyXattr, TimeOrNow};
+
+use crate::errno::Result;
+
+/// What a control file is always ready for.
+pub(super) const READY: PollEvents = PollEvents::POLLIN
+    .union(PollEvents::POLLOUT)
+    .union(PollEvents::POLLRDNORM)
+    .union(PollEvents::POLLWRNORM);
+
+/// Sends success or an error.
+pub(super) fn empty(result: Result<()>, reply: ReplyEmpty) {
+    match result {
+        Ok(()) => reply.ok(),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+/// Sends an extended attribute the way the caller asked for: only its size, or all of it.
+pub(super) fn label(value: Result<Vec<u8>>, size: u32, reply: ReplyXattr) {
+    let value = match value {
+        Ok(value) => value,
+        Err(errno) => return reply.error(errno),
+    };
+    let length = u32::try_from(value.len()).unwrap_or(u32::MAX);
+    if size == 0 {
+        reply.size(length);
+    } else if size < length {
+        reply.error(Errno::ERANGE);
+    } else {
+        reply.data(&value);
+    }
+}
+
+/// The moment that a client means.
+pub(super) fn moment(time: TimeOrNow) -> SystemTime {
+    match time {
+        TimeOrNow::SpecificTime(time) => time,
+        TimeOrNow::Now => SystemTime::now(),
+    }
+}
