@@ -22,12 +22,21 @@ pub struct Counter {
 
 impl Default for Counter {
     fn default() -> Self {
-        let limit = Pages::UNLIMITED.get();
-        Self { usage: 0, limit, watermark: 0, failcnt: 0, floor: 0, ceiling: u64::MAX }
+        Self::UNUSED
     }
 }
 
 impl Counter {
+    /// A counter that nothing was charged to, without a limit.
+    pub(crate) const UNUSED: Self = Self {
+        usage: 0,
+        limit: Pages::UNLIMITED.get(),
+        watermark: 0,
+        failcnt: 0,
+        floor: 0,
+        ceiling: u64::MAX,
+    };
+
     /// Makes an unused counter with a limit.
     pub(crate) fn with_limit(limit: Pages) -> Self {
         Self { limit: limit.get(), ..Self::default() }

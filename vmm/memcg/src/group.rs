@@ -61,7 +61,9 @@ pub(crate) struct Group {
     pub(crate) oom_waiters: u32,
     pub(crate) slot: SlotId,
     pub(crate) tasks: BTreeSet<Tid>,
-    pub(crate) counters: [Counter; Resource::COUNT],
+    pub(crate) counters: [Counter; Resource::PAGES],
+    /// Counters of huge pages, which few groups ever use; none before the first use.
+    pub(crate) huge: Option<Box<[Counter; Resource::COUNT - Resource::PAGES]>>,
     /// `wall`: what the parent lent, and what the children were lent. Zero in `share`.
     pub(crate) borrow: u64,
     pub(crate) security: u64,
@@ -82,11 +84,20 @@ pub(crate) struct Group {
 
 impl Group {
     pub(crate) fn counter(&self, resource: Resource) -> &Counter {
-        &self.counters[resource.index()]
+        static UNUSED: Counter = Counter::UNUSED;
+        let index = resource.index();
+        match index.checked_sub(Resource::PAGES) {
+            None => &self.counters[index],
+            Some(index) => self.huge.as_ref().map_or(&UNUSED, |huge| &huge[index]),
+        }
     }
 
     pub(crate) fn counter_mut(&mut self, resource: Resource) -> &mut Counter {
-        &mut self.counters[resource.index()]
+        let index = resource.index();
+        match index.checked_sub(Resource::PAGES) {
+            None => &mut self.counters[index],
+            Some(index) => &mut self.huge.get_or_insert_default()[index],
+        }
     }
 
     pub(crate) fn is_live(&self) -> bool {

@@ -39,6 +39,9 @@ impl Resource {
     /// Number of counters in a group.
     pub(crate) const COUNT: usize = 10;
 
+    /// Number of those that count pages of the common size; they come first.
+    pub(crate) const PAGES: usize = 4;
+
     /// Every resource, in the order in which a group keeps them.
     pub const ALL: [Self; Self::COUNT] = [
         Self::Memory,

@@ -79,7 +79,9 @@ impl Thresholds {
             self.watchers.remove(&level);
         }
         for resource in Resource::ALL {
-            group.counter_mut(resource).set_calm(0..u64::MAX);
+            if group.counter(resource).calm() != (0..u64::MAX) {
+                group.counter_mut(resource).set_calm(0..u64::MAX);
+            }
         }
     }
 }

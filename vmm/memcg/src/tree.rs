@@ -121,7 +121,7 @@ impl Memcg {
             self.groups.unreserve(id);
             return Err(Error::NoSpace);
         };
-        let mut counters = [Counter::default(); Resource::COUNT];
+        let mut counters = [Counter::default(); Resource::PAGES];
         if self.config.hierarchy == Hierarchy::Wall {
             // The root owns the machine, and everyone else starts with nothing.
             let limit = if parent.is_none() { self.config.frames } else { 0 };
@@ -144,6 +144,7 @@ impl Memcg {
             slot,
             tasks: BTreeSet::new(),
             counters,
+            huge: None,
             borrow: 0,
             security: 0,
             gauges: Gauges::default(),
