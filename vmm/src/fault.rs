@@ -63,6 +63,7 @@ fn answer(machine: &Machine, accounting: &mut Accounting, page: u64, lack: Lack)
         Stats::count(&machine.stats.touches, u64::from(lack == Lack::Mapping));
         let is_known = accounting.memcg.note_touched(gfn);
         log::trace!("frame {:#x} touched again: {is_known}", gfn.get());
+        machine.settle_touched(accounting, gfn);
         machine.memory.set_backed(gfn);
         machine.uffd.map(page)
     } else {

@@ -1,15 +1,17 @@
 //! The real guest as the accounting sees it.
 
 use memcg::{Evicted, Gfn, Guest, Gva, Kind, Pages, ScanError, ScannedPage, Tid};
+use vmcg_abi::frame::FrameEntry;
 
 use crate::contents::Contents;
 use crate::evict;
 use crate::fault::kind_of;
 use crate::machine::Machine;
+use crate::memory::FrameTable;
 use crate::oom::send_kill;
 use crate::swap::SwapFigures;
 use crate::tasks::Tasks;
-use crate::walk::{Budget, walk};
+use crate::walk::{Budget, count_tables, walk};
 
 /// A view of the guest for one piece of accounting work. The guest stands still, or waits for the
 /// answer to a fault, while it is used.
@@ -55,20 +57,29 @@ impl Guest for RealGuest<'_> {
         }
         let (memory, contents) = (&self.machine.memory, &*self.contents);
         let table = self.machine.frame_table().and_then(|gpa| memory.frame_table(gpa));
+        let entries = table.as_ref().and_then(FrameTable::entries);
         let range = (from, pages_max);
         walk(memory, root, range, &mut self.budget, &mut |leaf| {
             for offset in 0..leaf.frames {
                 let gfn = Gfn::new(leaf.gfn.get().saturating_add(offset));
-                let entry = table.as_ref().and_then(|table| table.entry(gfn));
+                let entry = entries.as_ref().and_then(|entries| entries.get(gfn));
                 let kind = entry.and_then(|entry| entry.kind()).and_then(kind_of);
                 if let (Some(entry), Some(kind)) = (entry, kind)
                     && (memory.is_backed(gfn) || contents.is_swapped(gfn))
                 {
-                    visit(ScannedPage { gva: leaf.gva, gfn, kind, mapcount: entry.mapcount() });
+                    let is_locked = entry.flags() & FrameEntry::LOCKED != 0;
+                    let (gva, mapcount) = (leaf.gva, entry.mapcount());
+                    visit(ScannedPage { gva, gfn, kind, mapcount, is_locked });
                 }
             }
         })
         .map_err(|_| ScanError::Broken(tid))
+    }
+
+    fn page_tables(&mut self, tid: Tid) -> Pages {
+        let memory = &self.machine.memory;
+        let mut budget = Budget::new(memory.frames());
+        Pages::new(self.root(tid).map_or(0, |root| count_tables(memory, root, &mut budget)))
     }
 
     fn kill(&mut self, tid: Tid) {

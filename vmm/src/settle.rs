@@ -1,13 +1,14 @@
 //! The late half of the policy `lazy`: pages follow their tasks when the guest idles, at a rate that
-//! can be chosen, and when the group that is charged for them has no room.
-//!
-//! A page that its task touches again needs no case of its own: the scan passes everything the task
-//! has mapped, touched or not.
+//! can be chosen, when the group that is charged for them has no room, and when their task touches
+//! them again.
 
 use std::time::Duration;
 
-use memcg::{GroupId, Pages};
+use memcg::{Gfn, GroupId, Gva, Pages, ScannedPage, Tid};
+use vmcg_abi::frame::FrameEntry;
+use vmcg_abi::page::shared;
 
+use crate::fault::kind_of;
 use crate::guest::RealGuest;
 use crate::machine::{Accounting, Machine};
 use crate::moves::CHUNK_PAGES;
@@ -32,8 +33,26 @@ impl Machine {
             let settled = memcg.settle(&mut RealGuest::new(self, tasks, contents), pages);
             self.gate.set_debts(memcg.has_debts());
             // What finds no room is not asked for again and again at full speed.
-            wait = if settled.is_zero() { slice.max((wait * 2).min(SLICE_MAX)) } else { slice };
+            wait = if settled.goes_on { slice } else { slice.max((wait * 2).min(SLICE_MAX)) };
         }
+    }
+
+    /// Lets a page that was touched again follow its task, if it waits to. The guest waits for the
+    /// answer to a fault.
+    pub(crate) fn settle_touched(&self, accounting: &mut Accounting, gfn: Gfn) {
+        if !accounting.memcg.has_debts() {
+            return;
+        }
+        let table = self.frame_table().and_then(|gpa| self.memory.frame_table(gpa));
+        let entry = table.and_then(|table| table.entry(gfn));
+        let kind = entry.and_then(|entry| entry.kind()).and_then(kind_of);
+        let (Some(entry), Some(kind)) = (entry, kind) else { return };
+        let is_locked = entry.flags() & FrameEntry::LOCKED != 0;
+        let mapcount = entry.mapcount();
+        let page = ScannedPage { gva: Gva::ZERO, gfn, kind, mapcount, is_locked };
+        let tid = u32::try_from(self.memory.shared(shared::CURRENT_TID)).unwrap_or(0);
+        let is_settled = accounting.memcg.settle_touched(Tid::new(tid), &page);
+        log::trace!("frame {:#x} settled by a touch: {is_settled}", gfn.get());
     }
 
     /// Lets a chunk of pages that wait to leave `group` do so; returns how many did. The guest

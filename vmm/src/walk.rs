@@ -67,6 +67,28 @@ pub(crate) fn walk(
     walk.table(root, 3, 0)
 }
 
+/// Counts the tables below `root`, itself included, without looking into the lowest ones; at most as
+/// many as the budget has.
+pub(crate) fn count_tables(memory: &GuestMemory, root: Gfn, budget: &mut Budget) -> u64 {
+    fn count(memory: &GuestMemory, table: Gfn, level: u32, budget: &mut Budget) -> u64 {
+        let Some(left) = budget.0.checked_sub(1).filter(|_| memory.is_mapped(table)) else {
+            return 0;
+        };
+        budget.0 = left;
+        if level == 0 {
+            return 1;
+        }
+        let Ok(slice) = memory.slice(table.get() * PAGE_SIZE, PAGE_SIZE) else { return 0 };
+        let Ok(entries) = slice.get_array_ref::<u64>(0, 512) else { return 0 };
+        let end = if level == 3 { 256 } else { 512 };
+        let entries = (0..end).map(|index| entries.load(index));
+        let below = entries.filter(|entry| entry & PRESENT != 0 && entry & LARGE == 0);
+        let tables = below.map(|entry| Gfn::new((entry & ADDRESS_MASK) / PAGE_SIZE));
+        1 + tables.map(|table| count(memory, table, level - 1, budget)).sum::<u64>()
+    }
+    count(memory, root, 3, budget)
+}
+
 impl Walk<'_> {
     /// Walks the table in `gfn`, which maps addresses from `base` on at `level` (0 = leaves).
     fn table(&mut self, gfn: Gfn, level: u32, base: u64) -> Result<Option<Gva>, Broken> {
@@ -166,6 +188,18 @@ mod tests {
         assert_eq!(rest.len(), 1);
         assert_eq!(rest[0].gva.get(), 1 << 30);
         assert_eq!(end, None);
+    }
+
+    #[test]
+    fn tables_are_counted_once_each_and_no_more_than_there_can_be() {
+        let memory = memory();
+        three_pages(&memory);
+        let count = |budget| count_tables(&memory, Gfn::new(1), &mut Budget::new(budget));
+        assert_eq!(count(memory.frames()), 6);
+        for index in 0..512 {
+            put(&memory, 1, index, 1, 7);
+        }
+        assert_eq!(count(memory.frames()), memory.frames());
     }
 
     #[test]

@@ -162,7 +162,8 @@ impl Guest for Spaces {
         let end = (space.len() as u64).min(from.get().saturating_add(pages_max));
         for page in from.get()..end {
             let gfn = space[usize::try_from(page).unwrap()];
-            visit(ScannedPage { gva: Gva::new(page), gfn, kind: Kind::Anon, mapcount: 1 });
+            let (gva, kind) = (Gva::new(page), Kind::Anon);
+            visit(ScannedPage { gva, gfn, kind, mapcount: 1, is_locked: false });
         }
         Ok((end < space.len() as u64).then_some(Gva::new(end)))
     }

@@ -96,7 +96,7 @@ impl Guest for Dense {
         let end = self.pages.min(from.get() + pages_max);
         for page in from.get()..end {
             let (gva, gfn) = (Gva::new(page), Gfn::new(page));
-            visit(ScannedPage { gva, gfn, kind: Kind::Anon, mapcount: 1 });
+            visit(ScannedPage { gva, gfn, kind: Kind::Anon, mapcount: 1, is_locked: false });
         }
         Ok((end < self.pages).then_some(Gva::new(end)))
     }

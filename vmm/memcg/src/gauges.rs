@@ -132,6 +132,11 @@ impl Gauges {
         self.swapped
     }
 
+    /// Counts so many of the frames as left behind by their task.
+    pub(crate) const fn add_foreign(&mut self, frames: u64) {
+        self.foreign += frames;
+    }
+
     /// Frames whose task has left.
     pub(crate) const fn foreign(&self) -> u64 {
         self.foreign

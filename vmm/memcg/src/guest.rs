@@ -14,6 +14,8 @@ pub struct ScannedPage {
     pub kind: Kind,
     /// How many page-table entries of the whole guest map the frame.
     pub mapcount: u32,
+    /// Whether it is locked in memory.
+    pub is_locked: bool,
 }
 
 /// Why an address space could not be scanned.

@@ -65,7 +65,7 @@ pub use held::Held;
 pub use huge::{HugeError, HugeMap, HugePage};
 pub use oom::{OomReport, OomTask, Verdict};
 pub use psi::{Hundredths, Stall, StallShare};
-pub use recharge::{Move, MoveError, MoveReport, Policy, Progress, Scope, Skipped};
+pub use recharge::{Move, MoveError, MoveReport, Policy, Progress, Scope, Settled, Skipped};
 pub use reclaim::{Effort, Reclaimed};
 pub use resource::{HugeSize, HugeUse, Resource};
 pub use settings::Settings;

@@ -203,7 +203,8 @@ mod tests {
         ) -> Result<Option<Gva>, ScanError> {
             for page in 0..pages_of(tid) {
                 let gfn = Gfn::new(u64::from(tid.get()) * 100 + page);
-                visit(ScannedPage { gva: Gva::new(page), gfn, kind: Kind::Anon, mapcount: 1 });
+                let (gva, kind) = (Gva::new(page), Kind::Anon);
+                visit(ScannedPage { gva, gfn, kind, mapcount: 1, is_locked: false });
             }
             Ok(None)
         }

@@ -10,6 +10,7 @@ mod report;
 mod strays;
 
 pub(crate) use lazy::Debts;
+pub use lazy::Settled;
 pub use mover::Move;
 pub use policy::Policy;
 pub(crate) use policy::{Ancestors, Reach, Skip};

@@ -5,9 +5,9 @@ use std::ops::Bound;
 
 use super::Reach;
 use super::policy::Ancestors;
-use crate::transit::{Ending, Route};
+use crate::transit::{Ending, Route, TransitId};
 use crate::walk::Chain;
-use crate::{GroupId, Guest, Gva, Memcg, Pages, Scope, Tid};
+use crate::{GroupId, Guest, Gva, Memcg, Pages, ScannedPage, Scope, Tid};
 
 /// Who owes pages: a task, and the group that is still charged for them.
 type Key = (Tid, GroupId);
@@ -15,7 +15,10 @@ type Key = (Tid, GroupId);
 #[derive(Clone, Copy, Debug)]
 struct Debt {
     reach: Reach,
-    /// Where the next scan begins.
+    /// Where the next scan for pages that are locked in memory begins; none when there are no more.
+    /// They settle first: no reclaim ever meets them.
+    locked: Option<Gva>,
+    /// Where the next scan for any page begins.
     cursor: Gva,
     /// At most so many pages are left.
     left: u64,
@@ -35,7 +38,8 @@ impl Debts {
     pub(crate) fn add(&mut self, tid: Tid, from: GroupId, reach: Reach, pages: Pages) {
         self.remove((tid, from));
         let left = pages.get();
-        self.all.insert((tid, from), Debt { reach, cursor: Gva::ZERO, left });
+        let debt = Debt { reach, locked: Some(Gva::ZERO), cursor: Gva::ZERO, left };
+        self.all.insert((tid, from), debt);
         *self.by_source.entry(from).or_default() += left;
     }
 
@@ -72,10 +76,14 @@ impl Debts {
         Some((*key, *debt))
     }
 
-    /// Notes how far a debt has been settled.
-    fn advance(&mut self, key: Key, cursor: Gva, settled: u64) {
+    /// Notes how far a debt has been settled: up to where, none for its end.
+    fn advance(&mut self, key: Key, which: Which, next: Option<Gva>, settled: u64) {
         let Some(debt) = self.all.get_mut(&key) else { return };
-        debt.cursor = cursor;
+        match (which, next) {
+            (Which::Locked, next) => debt.locked = next,
+            (Which::Any, Some(next)) => debt.cursor = next,
+            (Which::Any, None) => return self.remove(key),
+        }
         let paid = settled.min(debt.left);
         debt.left -= paid;
         self.pay(key.1, paid);
@@ -98,14 +106,25 @@ impl Debts {
 }
 
 /// What became of one debt that was looked at.
-struct Settled {
-    moved: u64,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// Pages that are charged to their task's group now.
+    pub moved: Pages,
     /// Looking again at once can move more.
-    goes_on: bool,
+    pub goes_on: bool,
 }
 
 impl Settled {
-    const NOTHING: Self = Self { moved: 0, goes_on: false };
+    const NOTHING: Self = Self { moved: Pages::ZERO, goes_on: false };
+}
+
+/// Which pages of a debt are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    /// Those that are locked in memory.
+    Locked,
+    /// All that are left.
+    Any,
 }
 
 impl Memcg {
@@ -116,11 +135,28 @@ impl Memcg {
     }
 
     /// Lets pages follow one task that moved by the policy `lazy`, looking at `pages_max` of its
-    /// pages at most; returns how many moved. To be called when the machine is idle. The guest
-    /// stands still.
-    pub fn settle(&mut self, guest: &mut dyn Guest, pages_max: u64) -> Pages {
-        let Some((key, debt)) = self.debts.next() else { return Pages::ZERO };
-        Pages::new(self.settle_one(guest, (key, debt), pages_max).moved)
+    /// pages at most, first for those that are locked in memory. To be called when the machine is
+    /// idle. The guest stands still.
+    pub fn settle(&mut self, guest: &mut dyn Guest, pages_max: u64) -> Settled {
+        let Some((key, debt)) = self.debts.next() else { return Settled::NOTHING };
+        let which = if debt.locked.is_some() { Which::Locked } else { Which::Any };
+        self.settle_one(guest, (key, debt), which, pages_max)
+    }
+
+    /// Lets one page follow `tid`, which has just touched it again after it was aged; false when it
+    /// owes no such page, or there is no room.
+    pub fn settle_touched(&mut self, tid: Tid, page: &ScannedPage) -> bool {
+        let owner = self.tasks.get(tid).and_then(|task| self.tasks.mm_owner(task.tgid));
+        let (Some(tid), Some(from)) = (owner, self.owner(page.gfn)) else { return false };
+        let Some(debt) = self.debts.all.get(&(tid, from)).copied() else { return false };
+        let Some(number) = self.begin_settling((tid, from)) else { return false };
+        let mut sweep = self.begin_sweep(number, debt.reach);
+        // Whatever does not move is none of the debt.
+        let _ = self.sweep(&mut sweep, page);
+        let moved = self.end_sweep(sweep).moved;
+        self.settle_transit(number);
+        self.debts.advance((tid, from), Which::Any, Some(debt.cursor), moved);
+        moved > 0
     }
 
     /// Lets pages leave `group` and the groups that are charged to it, `pages_max` of each task at
@@ -140,9 +176,9 @@ impl Memcg {
                 continue;
             }
             while let Some(debt) = self.debts.all.get(&key).copied() {
-                let settled = self.settle_one(guest, (key, debt), pages_max);
-                if settled.moved > 0 {
-                    return Pages::new(settled.moved);
+                let settled = self.settle_one(guest, (key, debt), Which::Any, pages_max);
+                if !settled.moved.is_zero() {
+                    return settled.moved;
                 }
                 if !settled.goes_on {
                     break;
@@ -162,48 +198,53 @@ impl Memcg {
         &mut self,
         guest: &mut dyn Guest,
         (key, debt): (Key, Debt),
+        which: Which,
         pages_max: u64,
     ) -> Settled {
+        let Some(number) = self.begin_settling(key) else { return Settled::NOTHING };
+        let start = match which {
+            Which::Locked => debt.locked.unwrap_or(Gva::ZERO),
+            Which::Any => debt.cursor,
+        };
+        let mut sweep = self.begin_sweep(number, debt.reach);
+        let next = guest.scan(key.0, start, pages_max.max(1), &mut |page| {
+            if which == Which::Any || page.is_locked {
+                // Whatever does not move is none of the debt.
+                let _ = self.sweep(&mut sweep, &page);
+            }
+        });
+        let haul = self.end_sweep(sweep);
+        self.settle_transit(number);
+        let is_short = !haul.left.is_empty();
+        let next = match next {
+            // What has found no room is looked at again when it is this debt's turn.
+            _ if is_short => Some(start),
+            Ok(Some(next)) if next > start => Some(next),
+            Ok(_) | Err(_) => None,
+        };
+        self.debts.advance(key, which, next, haul.moved);
+        Settled { moved: Pages::new(haul.moved), goes_on: !is_short }
+    }
+
+    /// Begins to move pages that a debt is about; none when there is nothing to move, in which case
+    /// it is forgotten, or not now.
+    fn begin_settling(&mut self, key: Key) -> Option<u32> {
         let (tid, from) = key;
         let (Some(task), Ok(from)) = (self.tasks.get(tid), self.groups.index(from)) else {
             self.debts.remove(key);
-            return Settled::NOTHING;
+            return None;
         };
-        if task.group == from {
+        let to = task.group;
+        if to == from {
             // The task has come back, and its pages are at home.
             self.debts.remove(key);
-            return Settled::NOTHING;
+            return None;
         }
         if self.transits.of_task(tid).is_some() {
-            return Settled::NOTHING;
+            return None;
         }
-        let route = Route {
-            tid,
-            scope: Scope::Task,
-            from,
-            to: task.group,
-            ancestors: Ancestors::Once,
-            ending: Ending::Settle,
-        };
-        let Ok(transit) = self.begin_transit(route) else { return Settled::NOTHING };
-        let number = transit.number();
-        let mut sweep = self.begin_sweep(number, debt.reach);
-        let next = guest.scan(tid, debt.cursor, pages_max.max(1), &mut |page| {
-            // Whatever does not move is none of the debt.
-            let _ = self.sweep(&mut sweep, &page);
-        });
-        let haul = self.end_sweep(sweep);
-        let (moved, is_short) = (haul.moved, !haul.left.is_empty());
-        self.settle_transit(number);
-        match next {
-            // What has found no room is looked at again when it is this debt's turn.
-            _ if is_short => {
-                self.debts.advance(key, debt.cursor, moved);
-                return Settled { moved, goes_on: false };
-            }
-            Ok(Some(next)) if next > debt.cursor => self.debts.advance(key, next, moved),
-            Ok(_) | Err(_) => self.debts.remove(key),
-        }
-        Settled { moved, goes_on: true }
+        let (scope, ancestors, ending) = (Scope::Task, Ancestors::Once, Ending::Settle);
+        let route = Route { tid, scope, from, to, ancestors, ending };
+        self.begin_transit(route).ok().map(TransitId::number)
     }
 }

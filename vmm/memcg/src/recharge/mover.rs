@@ -139,7 +139,7 @@ impl Move {
         if let Phase::Ended(outcome) = self.phase {
             return outcome.map(Progress::Done);
         }
-        let Some(transit) = self.transit else { return self.attach_only(memcg) };
+        let Some(transit) = self.transit else { return self.attach_only(memcg, guest) };
         if !memcg.transits.is_in_progress(transit) {
             return Err(MoveError::NoSuchTask);
         }
@@ -166,13 +166,14 @@ impl Move {
     }
 
     /// A move that carries no charges now: `none`, `lazy`, a thread, or within one group.
-    fn attach_only(&self, memcg: &mut Memcg) -> Result<Progress, MoveError> {
+    fn attach_only(&self, memcg: &mut Memcg, guest: &mut dyn Guest) -> Result<Progress, MoveError> {
         let from = memcg.task_group(self.tid).ok_or(MoveError::NoSuchTask)?;
         self.carry_huge(memcg)?;
         self.attach(memcg)?;
         if self.rule.settling == Settling::Later && !self.reach.is_nothing() && from != self.dest {
             let pages = memcg.groups.at(memcg.groups.index(from).expect("a task's group lives"));
-            let pages = Pages::new(pages.gauges.within(self.reach));
+            let pages = pages.gauges.within(self.reach);
+            let pages = Pages::new(pages.min(mapped_at_most(guest, self.tid)));
             memcg.debts.add(self.tid, from, self.reach, pages);
         }
         Ok(Progress::Done(self.report))
@@ -314,6 +315,16 @@ impl Move {
             memcg.abandon(transit.number());
         }
         self.phase = Phase::Ended(Err(error));
+    }
+}
+
+/// The most pages that a task can have mapped, without looking at each: what its page tables have
+/// entries for.
+fn mapped_at_most(guest: &mut dyn Guest, tid: Tid) -> u64 {
+    const ENTRIES: u64 = 512;
+    match guest.page_tables(tid).get() {
+        0 => u64::MAX,
+        tables => tables.saturating_mul(ENTRIES),
     }
 }
 

@@ -201,7 +201,7 @@ impl Memcg {
         let mut sweep = self.begin_sweep(number, reach);
         for &gfn in pages {
             let kind = self.kind(gfn).unwrap_or(Kind::Anon);
-            let page = ScannedPage { gva: Gva::ZERO, gfn, kind, mapcount: 1 };
+            let page = ScannedPage { gva: Gva::ZERO, gfn, kind, mapcount: 1, is_locked: false };
             sweep.haul.gone += u64::from(self.sweep(&mut sweep, &page).is_err());
         }
         self.end_sweep(sweep)
@@ -230,17 +230,18 @@ impl Memcg {
         self.groups.at(self.transits.at(number).from).gauges.within(reach)
     }
 
-    /// Notes that frames stay behind although their task is leaving.
+    /// Notes that frames of the source stay behind although their task is leaving.
     pub(crate) fn leave_behind(&mut self, number: u32, frames: &[Gfn]) {
         let mut left = 0;
         for gfn in frames {
             let Ok(frame) = self.frames.get(*gfn) else { continue };
             if frame.is_charged() && !frame.has(Flag::Foreign) {
-                self.replace(*gfn, frame, frame.with(Flag::Foreign));
+                self.frames.set(*gfn, frame.with(Flag::Foreign));
                 left += 1;
             }
         }
         let Transit { from, to, .. } = *self.transits.at(number);
+        self.book(from, |gauges, _| gauges.add_foreign(left));
         if left > 0 {
             self.strays.add(self.groups.at(to).id, self.groups.at(from).id, left);
         }

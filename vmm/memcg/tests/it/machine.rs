@@ -1,6 +1,6 @@
 //! A fake machine: address spaces as maps, frames as numbers, and the accounting under test.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use memcg::{
     Abi, ChargeError, Config, Evicted, Gfn, GroupId, Guest, Gva, Hierarchy, Kind, Memcg, Move,
@@ -16,6 +16,8 @@ pub(crate) struct FakeGuest {
     /// Thread group of each live task.
     tgids: BTreeMap<Tid, Tid>,
     mapcounts: BTreeMap<Gfn, u32>,
+    /// Frames that are locked in memory.
+    pub(crate) locked: BTreeSet<Gfn>,
     free: Vec<Gfn>,
     /// Frames without a mapping that reclaim may give up.
     pub(crate) clean: Vec<Gfn>,
@@ -41,7 +43,9 @@ impl Guest for FakeGuest {
             }
             visited += 1;
             self.longest_scan = self.longest_scan.max(visited);
-            visit(ScannedPage { gva: Gva::new(page), gfn, kind, mapcount: self.mapcounts[&gfn] });
+            let (gva, mapcount) = (Gva::new(page), self.mapcounts[&gfn]);
+            let is_locked = self.locked.contains(&gfn);
+            visit(ScannedPage { gva, gfn, kind, mapcount, is_locked });
         }
         Ok(None)
     }
@@ -207,6 +211,16 @@ impl Machine {
     pub(crate) fn migrate(&mut self, tid: Tid, dest: GroupId) -> Result<MoveReport, MoveError> {
         let one = self.begin(tid, dest)?;
         self.finish(one)
+    }
+
+    /// Lets pages follow their tasks until some have, or none can; returns how many.
+    pub(crate) fn settle(&mut self, pages_max: u64) -> u64 {
+        loop {
+            let settled = self.memcg.settle(&mut self.guest, pages_max);
+            if !(settled.moved.is_zero() && settled.goes_on) {
+                return settled.moved.get();
+            }
+        }
     }
 
     pub(crate) fn usage(&self, group: GroupId) -> u64 {

@@ -1,6 +1,9 @@
 //! What each policy promises.
 
-use memcg::{Config, Hierarchy, Kind, MoveError, Offline, Pages, Policy, Progress, Resource};
+use memcg::{
+    Config, Gva, Hierarchy, Kind, MoveError, Offline, Pages, Policy, Progress, Resource,
+    ScannedPage,
+};
 
 use crate::machine::Machine;
 
@@ -141,12 +144,57 @@ fn lazy_attaches_at_once_and_settles_later() {
     assert_eq!(m.migrate(tid, b).unwrap().moved, Pages::ZERO);
     assert_eq!((m.memcg.task_group(tid), m.usage(a)), (Some(b), 10));
     assert_eq!(m.memcg.stat(a).unwrap().local.lazy_pending, Pages::new(10));
-    let settled = m.memcg.settle(&mut m.guest, 4);
-    assert_eq!((settled.get(), m.usage(a), m.usage(b)), (4, 6, 4));
+    let settled = m.settle(4);
+    assert_eq!((settled, m.usage(a), m.usage(b)), (4, 6, 4));
     assert_eq!(m.memcg.stat(a).unwrap().local.lazy_pending, Pages::new(6));
-    while !m.memcg.settle(&mut m.guest, 4).is_zero() {}
+    while m.settle(4) > 0 {}
     assert_eq!((m.usage(a), m.usage(b)), (0, 10));
     assert_eq!(m.memcg.stat(a).unwrap().total.lazy_pending, Pages::ZERO);
+    assert_eq!(m.memcg.check(), []);
+}
+
+#[test]
+fn lazy_pages_that_are_locked_in_memory_settle_first() {
+    let mut m = Machine::new(64, Policy::Lazy);
+    let (a, b) = (m.group("a", 64), m.group("b", 64));
+    let tid = m.process(2, a, 20);
+    let locked = [3, 11, 19];
+    for (page, gfn, ..) in m.pages(tid) {
+        if locked.contains(&page) {
+            m.guest.locked.insert(gfn);
+        }
+    }
+    m.migrate(tid, b).unwrap();
+    while m.usage(b) < 3 {
+        assert!(m.memcg.settle(&mut m.guest, 4).goes_on);
+    }
+    let settled: Vec<u64> = (0..20).filter(|page| m.owner(tid, *page) == Some(b)).collect();
+    assert_eq!(settled, locked);
+    while m.settle(4) > 0 {}
+    assert_eq!((m.usage(a), m.usage(b)), (0, 20));
+    assert_eq!(m.memcg.check(), []);
+}
+
+#[test]
+fn a_lazy_page_that_its_task_touches_again_settles_at_once() {
+    let mut m = Machine::new(64, Policy::Lazy);
+    let (a, b) = (m.group("a", 64), m.group("b", 2));
+    let (tid, other) = (m.process(2, a, 10), m.process(3, a, 1));
+    let thread = m.thread(4, tid);
+    m.migrate(tid, b).unwrap();
+    let page = |m: &Machine, tid, at: usize| {
+        let (page, gfn, kind, mapcount) = m.pages(tid)[at];
+        ScannedPage { gva: Gva::new(page), gfn, kind, mapcount, is_locked: false }
+    };
+    let (five, six, seven) = (page(&m, tid, 5), page(&m, tid, 6), page(&m, tid, 7));
+    assert!(m.memcg.settle_touched(tid, &five));
+    assert!(!m.memcg.settle_touched(tid, &five), "it is there");
+    assert!(m.memcg.settle_touched(thread, &six), "threads share what they have");
+    assert!(!m.memcg.settle_touched(tid, &seven), "there is no room");
+    let foreign = page(&m, other, 0);
+    assert!(!m.memcg.settle_touched(other, &foreign), "it owes nothing");
+    assert_eq!((m.usage(a), m.usage(b)), (9, 2));
+    assert_eq!(m.memcg.stat(a).unwrap().local.lazy_pending, Pages::new(9));
     assert_eq!(m.memcg.check(), []);
 }
 
@@ -156,10 +204,10 @@ fn lazy_pages_without_room_wait_until_there_is_some() {
     let (a, b) = (m.group("a", 64), m.group("b", 6));
     let tid = m.process(2, a, 10);
     m.migrate(tid, b).unwrap();
-    assert_eq!(m.memcg.settle(&mut m.guest, 100).get(), 6);
-    assert!(m.memcg.settle(&mut m.guest, 100).is_zero());
+    assert_eq!(m.settle(100), 6);
+    assert_eq!(m.settle(100), 0);
     m.memcg.set_limit(b, Resource::Memory, Pages::new(10)).unwrap();
-    assert_eq!(m.memcg.settle(&mut m.guest, 100).get(), 4);
+    assert_eq!(m.settle(100), 4);
     assert_eq!((m.usage(a), m.usage(b)), (0, 10));
 }
 
@@ -207,11 +255,11 @@ fn lazy_debts_end_with_the_task_with_the_group_and_on_return() {
     assert_eq!(m.memcg.stat(a).unwrap().local.lazy_pending, Pages::new(4));
     m.migrate(two, a).unwrap();
     while m.memcg.stat(a).unwrap().local.lazy_pending.get() > 0 {
-        assert!(m.memcg.settle(&mut m.guest, 100).is_zero());
+        assert_eq!(m.settle(100), 0);
     }
     m.migrate(two, b).unwrap();
     m.memcg.remove(a).unwrap();
-    assert!(m.memcg.settle(&mut m.guest, 100).is_zero());
+    assert_eq!(m.settle(100), 0);
     assert_eq!(m.owner(two, 0), Some(m.memcg.root()));
     assert_eq!(m.memcg.check(), []);
 }
