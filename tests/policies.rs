@@ -11,6 +11,8 @@ mod bad_input;
 mod compare;
 #[path = "policies/lazy.rs"]
 mod lazy;
+#[path = "policies/nesting.rs"]
+mod nesting;
 #[path = "policies/recharge.rs"]
 mod recharge;
 #[path = "policies/wall.rs"]

@@ -56,11 +56,11 @@ pub(crate) fn rows() -> Vec<Row> {
         "recharge of a task with 1 GiB, a page, pause included",
     ];
     let row = |name, unit, goal, samples| Row { name, unit, goal, samples };
-    let mut rows = vec![row(names[0], "ns", 50.0, page_times(&mut small).0)];
+    let mut rows = vec![row(names[0], "ns", 20.0, page_times(&mut small).0)];
     drop(small);
     let mut big = Mover::start("1536M", "1G");
     let (times, pauses) = page_times(&mut big);
-    rows.push(row(names[1], "ns", 50.0, times));
+    rows.push(row(names[1], "ns", 20.0, times));
     rows.push(row("longest pause of the guest while a task with 1 GiB moves", "ms", 1.5, pauses));
     let attach = (0..ROUNDS).map(|_| {
         let elapsed_ms = big.shift("lazy") * 1e3;
