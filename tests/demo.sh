@@ -3,7 +3,8 @@
 #
 # Group A (limit 128M) has a task that uses 100M, group B (limit 128M) has 62M in use. Moving the task
 # to B cannot work, and must change nothing. When B's program has ended, the same move takes 100M along.
-# SCALE multiplies every size; 8 is the original. $COMPILED is a folder with the programs, where there is no compiler.
+# SCALE multiplies every size; 8 is the original. The second act is about huge pages, as posted in 2012.
+# $COMPILED is a folder with the programs, where there is no compiler.
 set -euo pipefail
 
 scale=${1:-1}
@@ -112,13 +113,13 @@ wait_for_line b.out holding
 show "cat $mount/A/memory.usage_in_bytes $mount/B/memory.usage_in_bytes"
 show "vmcg ps"
 tid=$(cat "$mount/A/tasks")
-before=$(number A/memory.usage_in_bytes)/$(number B/memory.usage_in_bytes)
+before=$(number A/memory.usage_in_bytes)/$(rss B)
 
-title "B has no room for the task: the move is refused, and every number is what it was"
+title "B has no room for the task, though it drops what it can of its files: the move is refused, nothing has moved"
 show_refused "Cannot allocate memory" "echo $tid > $mount/B/tasks"
 show "cat $mount/A/memory.usage_in_bytes $mount/B/memory.usage_in_bytes"
 show "cat $mount/A/tasks"
-[ "$before" = "$(number A/memory.usage_in_bytes)/$(number B/memory.usage_in_bytes)" ] || fail "a counter changed"
+[ "$before" = "$(number A/memory.usage_in_bytes)/$(rss B)" ] || fail "a counter changed"
 [ "$tid" = "$(cat "$mount/A/tasks")" ] || fail "the task moved"
 
 title "the resident of B ends"
@@ -147,5 +148,33 @@ show "cat $mount/B/tasks"
 title "every invariant holds"
 show "vmcg check"
 show "vmcg ps"
+show "vmcg down"
+is_up=
+
+title "second act: a heap of huge pages, as libhugetlbfs made it, and a limit that bites at mmap (2012)"
+compile hugeheap
+is_up=1
+show "vmcg up --hugepages 16 --mount $mount --detach"
+show "mkdir $mount/A"
+show "vmcg exec --cgroup A -- ./hugeheap 24M </dev/null"
+[ "$(number A/memory.hugetlb.2MB.max_usage_in_bytes)" = 29360128 ] || fail "the heap should have been huge pages"
+show "echo 8M > $mount/A/memory.hugetlb.2MB.limit_in_bytes"
+
+title "mmap says ENOMEM, the heap warns and goes on with small pages: nobody gets a signal"
+show "vmcg exec --cgroup A -- ./hugeheap 24M </dev/null 2>&1 | tee heap.out"
+grep -q 'using small pages' heap.out || fail "the heap should have fallen back"
+grep -q '2 of huge pages' heap.out || fail "two segments should have been huge"
+show "cat $mount/A/memory.hugetlb.2MB.failcnt"
+[ "$(number A/memory.hugetlb.2MB.usage_in_bytes)" = 0 ] || fail "something is left charged"
+
+title "the limit of Linux 3.6 bites at the touch instead: SIGBUS"
+show "echo -1 > $mount/A/memory.hugetlb.2MB.limit_in_bytes"
+show "echo 8M > $mount/A/hugetlb.2MB.limit_in_bytes"
+echo "\$ vmcg exec --cgroup A -- ./hugeheap 24M; echo \$?"
+status=0
+vmcg exec --cgroup A -- ./hugeheap 24M </dev/null || status=$?
+echo $status
+[ $status = 135 ] || fail "expected 135"
+show "vmcg check"
 show "vmcg down"
 is_up=

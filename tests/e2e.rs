@@ -18,6 +18,8 @@ mod conformance;
 mod fairness;
 #[path = "e2e/huge.rs"]
 mod huge;
+#[path = "e2e/huge_programs.rs"]
+mod huge_programs;
 #[path = "e2e/limits.rs"]
 mod limits;
 #[path = "e2e/moving.rs"]

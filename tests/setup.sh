@@ -30,6 +30,8 @@ can_link_statically || install_package "gcc libc6-dev" "the guest programs are C
 
 command -v stress-ng >/dev/null || install_package stress-ng "a test runs it in the guest, to see that nothing is left charged"
 
+[ -x /usr/bin/hugectl ] && ldconfig -p | grep -q libhugetlbfs || install_package "libhugetlbfs-bin libhugetlbfs0" "a test runs hugectl and hugeadm in the guest"
+
 if [ "$(id -u)" != 0 ] && ! command -v fusermount3 >/dev/null; then
     install_package fuse3 "only fusermount3 lets a user other than root mount the control files"
 fi

@@ -10,6 +10,8 @@
  *   truncate PATH N | punch PATH FIRST N | allocate PATH FIRST N | unlink PATH
  *   segment S N FLAGS       SHM_HUGETLB, mapped as S and removed; memfd S N FLAGS: MFD_HUGETLB
  *   fork                    makes a child; child LINE: it does what LINE says; reap: it ends
+ *   cut S: munmap of half a page; write 0 PATH: write() to a file; offset S: maps a file between pages
+ *   size S LOG              maps a page of the size with this logarithm
  *   pid | exit N
  *
  * FLAGS: p private, s shared, n no reservation, r read only, g pages of 1 GiB, f fixed over S.
@@ -120,6 +122,33 @@ static long unnamed(int slot, size_t pages, const char *flags) {
     return answer;
 }
 
+static long write_file(const char *path) {
+    int fd = open(path, O_CREAT | O_RDWR, 0600);
+    if (fd < 0)
+        return -errno;
+    long answer = result(write(fd, "x", 1));
+    close(fd);
+    unlink(path);
+    return answer;
+}
+
+static long map_between(void) {
+    int fd = memfd_create("huge", MFD_HUGETLB);
+    if (fd < 0)
+        return -errno;
+    void *start = mmap(0, 2 << 20, PROT_READ, MAP_SHARED, fd, 4096);
+    long answer = start == MAP_FAILED ? -errno : 0;
+    close(fd);
+    return answer;
+}
+
+/* Maps a page of a size nobody may have heard of, and unmaps it again. */
+static long map_size(unsigned log) {
+    int how = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | log << MAP_HUGE_SHIFT;
+    void *start = mmap(0, 1ul << log, PROT_READ, how, -1, 0);
+    return start == MAP_FAILED ? -errno : result(munmap(start, 1ul << log));
+}
+
 static long move(int slot) {
     struct mapping *it = &slots[slot];
     size_t length = it->page * it->pages;
@@ -200,6 +229,14 @@ static long obey(char *line) {
         return mremap(it->start, it->pages * it->page, first * it->page, 0) == it->start ? 0 : -errno;
     if (!strcmp(verb, "move"))
         return move(slot);
+    if (!strcmp(verb, "cut"))
+        return result(munmap(at, it->page / 2));
+    if (!strcmp(verb, "write") && sscanf(line, "%*s %*d %127s", path) == 1)
+        return write_file(path);
+    if (!strcmp(verb, "offset"))
+        return map_between();
+    if (!strcmp(verb, "size"))
+        return map_size(first);
     if (!strcmp(verb, "fork"))
         return make_child(), 0;
     if (!strcmp(verb, "reap"))

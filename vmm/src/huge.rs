@@ -27,7 +27,7 @@ pub struct HugePages {
     pub gb1: u64,
 }
 
-/// Where they lie, as frame numbers: one after the other, each size aligned to itself.
+/// Where they lie, as frame numbers: one after the other, from a multiple of 2 MiB on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pools {
     pub(crate) mb2: Range<u64>,
@@ -43,7 +43,8 @@ impl HugePages {
         let refuse = || MachineError::HugePages { mb2: self.mb2, gb1: self.gb1, bytes };
         let (mb2, gb1) = (HugeSize::Mb2.pages().get(), HugeSize::Gb1.pages().get());
         let frames = bytes / PAGE_SIZE;
-        let aligned = if self.gb1 > 0 { frames - frames % gb1 } else { frames - frames % mb2 };
+        // The guest maps a page of 1 GiB by entries of 2 MiB, so that it need not be aligned to more.
+        let aligned = frames - frames % mb2;
         let below = |end: u64, count: u64, size: u64| {
             count.checked_mul(size).and_then(|frames| end.checked_sub(frames)).ok_or_else(refuse)
         };
@@ -134,13 +135,12 @@ mod tests {
     use super::{HugePages, Pools};
 
     #[test]
-    fn huge_pages_lie_at_the_end_of_memory_aligned_to_their_size() {
+    fn huge_pages_lie_at_the_end_of_memory_aligned_to_2_mib() {
         let pools = HugePages { mb2: 8, gb1: 0 }.place(256 << 20).unwrap();
         assert_eq!(pools, Pools { mb2: 61_440..65_536, gb1: 65_536..65_536 });
-        // 2.5 GiB and a page: the page of 1 GiB ends at 2 GiB.
         let pools = HugePages { mb2: 1, gb1: 1 }.place((5 << 29) + 4096).unwrap();
-        assert_eq!(pools, Pools { mb2: 261_632..262_144, gb1: 262_144..524_288 });
-        assert!(pools.contains(261_632) && !pools.contains(524_288));
+        assert_eq!(pools, Pools { mb2: 392_704..393_216, gb1: 393_216..655_360 });
+        assert!(pools.contains(392_704) && !pools.contains(655_360));
     }
 
     #[test]
