@@ -7,6 +7,7 @@ mod lazy;
 mod mover;
 mod policy;
 mod report;
+mod room;
 mod strays;
 
 pub(crate) use lazy::Debts;

@@ -6,16 +6,19 @@
 
 use super::policy::{Admission, Attach, Policy, Reach, Release, Rule, Settling, Shortage, Skip};
 use super::report::{MoveError, MoveReport, Progress, Scope, plus};
+use super::room::{Room, mapped_at_most, reserve, secure};
 use crate::transit::{Ending, Haul, Route, TransitId};
-use crate::{ChargeError, GroupId, Guest, Gva, Memcg, Pages, Tid};
+use crate::{GroupId, Guest, Gva, Memcg, Pages, Tid};
 
-/// Tries at making room before a move gives up, if every try freed something.
-const RECLAIM_RETRIES: u32 = 5;
+/// Steps that only made room before a move gives up, although each of them found some: others may take
+/// it as fast.
+const ROOM_STEPS_MAX: u32 = 4096;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Start,
     Count,
+    Admit,
     Take,
     Ended(Result<MoveReport, MoveError>),
 }
@@ -38,6 +41,8 @@ pub struct Move {
     cursor: Gva,
     /// Pages counted before admission.
     counted: u64,
+    /// Steps that only made room.
+    room_steps: u32,
     report: MoveReport,
 }
 
@@ -79,6 +84,7 @@ impl Move {
             phase: Phase::Start,
             cursor: Gva::ZERO,
             counted: 0,
+            room_steps: 0,
             report: MoveReport::default(),
         };
         if from != to && !reach.is_nothing() && rule.settling == Settling::Now {
@@ -159,8 +165,10 @@ impl Move {
                 Admission::FitsLimits | Admission::Reserved => Phase::Count,
             };
         }
-        if self.phase == Phase::Count {
-            return self.count(memcg, guest, number, pages_max);
+        match self.phase {
+            Phase::Count => return self.count(memcg, guest, number, pages_max),
+            Phase::Admit => return self.admit(memcg, guest, number),
+            Phase::Start | Phase::Take | Phase::Ended(_) => {}
         }
         self.take(memcg, guest, number, pages_max)
     }
@@ -218,29 +226,40 @@ impl Move {
         if self.goes_on(next)? {
             return Ok(Progress::More);
         }
-        self.admit(memcg, guest, number)?;
-        self.phase = Phase::Take;
-        Ok(Progress::More)
-    }
-
-    /// Decides whether the move may start, knowing how many pages it has.
-    fn admit(
-        &self,
-        memcg: &mut Memcg,
-        guest: &mut dyn Guest,
-        number: u32,
-    ) -> Result<(), MoveError> {
         // More than an empty destination could hold: no reclaim could make room for it.
         if !memcg.could_ever_hold(number, self.counted) {
             return Err(MoveError::NoMemory);
         }
+        self.phase = Phase::Admit;
+        self.admit(memcg, guest, number)
+    }
+
+    /// Admits the move, knowing how many pages it has, when there is room for them if its policy wants
+    /// that first.
+    fn admit(
+        &mut self,
+        memcg: &mut Memcg,
+        guest: &mut dyn Guest,
+        number: u32,
+    ) -> Result<Progress, MoveError> {
         if self.rule.admission == Admission::Reserved {
-            reserve(memcg, guest, number, self.counted)?;
+            match reserve(memcg, guest, number, self.counted) {
+                Room::Enough => {}
+                Room::Some if self.may_wait_for_room() => return Ok(Progress::More),
+                Room::Some | Room::None => return Err(MoveError::NoMemory),
+            }
         }
         if self.rule.attach == Attach::Admitted {
             self.attach(memcg)?;
         }
-        Ok(())
+        self.phase = Phase::Take;
+        Ok(Progress::More)
+    }
+
+    /// Tells whether to go on making room, which the last step has found some of.
+    fn may_wait_for_room(&mut self) -> bool {
+        self.room_steps += 1;
+        self.room_steps <= ROOM_STEPS_MAX
     }
 
     /// One step of the second pass: change the owner of what there is room for.
@@ -252,7 +271,7 @@ impl Move {
         pages_max: u64,
     ) -> Result<Progress, MoveError> {
         let mut sweep = memcg.begin_sweep(number, self.reach);
-        let skipped = &mut self.report.skipped;
+        let (skipped_before, skipped) = (self.report.skipped, &mut self.report.skipped);
         let scanned = guest.scan(self.tid, self.cursor, pages_max, &mut |page| match memcg
             .sweep(&mut sweep, &page)
         {
@@ -264,9 +283,16 @@ impl Move {
         let next = scanned?;
         if !haul.left.is_empty() {
             let left = std::mem::take(&mut haul.left);
-            secure(memcg, guest, number, u64::try_from(left.len()).unwrap_or(u64::MAX));
+            let wanted = u64::try_from(left.len()).unwrap_or(u64::MAX);
+            let room = secure(memcg, guest, number, wanted);
             let later = memcg.take(number, self.reach, &left);
             haul = Haul { moved: haul.moved + later.moved, ..later };
+            if room == Room::Some && self.may_wait_for_room() {
+                // The same pages again, when the guest has run: those that moved are there by then.
+                self.report.moved = plus(self.report.moved, haul.moved);
+                self.report.skipped = skipped_before;
+                return Ok(Progress::More);
+            }
         }
         self.report.moved = plus(self.report.moved, haul.moved);
         self.report.skipped.not_backed = plus(self.report.skipped.not_backed, haul.gone);
@@ -315,53 +341,5 @@ impl Move {
             memcg.abandon(transit.number());
         }
         self.phase = Phase::Ended(Err(error));
-    }
-}
-
-/// The most pages that a task can have mapped, without looking at each: what its page tables have
-/// entries for.
-fn mapped_at_most(guest: &mut dyn Guest, tid: Tid) -> u64 {
-    const ENTRIES: u64 = 512;
-    match guest.page_tables(tid).get() {
-        0 => u64::MAX,
-        tables => tables.saturating_mul(ENTRIES),
-    }
-}
-
-/// Charges the destination for all of `pages` or for none, reclaiming while that helps.
-fn reserve(
-    memcg: &mut Memcg,
-    guest: &mut dyn Guest,
-    number: u32,
-    pages: u64,
-) -> Result<(), MoveError> {
-    for _ in 0..RECLAIM_RETRIES {
-        match memcg.precharge(number, pages) {
-            Ok(()) => return Ok(()),
-            Err(ChargeError::Refused { group, resource }) => {
-                if !memcg.make_room(guest, group, resource, pages) {
-                    return Err(MoveError::NoMemory);
-                }
-            }
-            Err(_) => return Err(MoveError::NoMemory),
-        }
-    }
-    memcg.precharge(number, pages).map_err(|_| MoveError::NoMemory)
-}
-
-/// Sees to it that `wanted` pages are precharged, or as many as there is room for. A refusal is
-/// counted once for each time that reclaim is asked for help.
-fn secure(memcg: &mut Memcg, guest: &mut dyn Guest, number: u32, wanted: u64) {
-    for _ in 0..=RECLAIM_RETRIES {
-        let short = memcg.precharge_up_to(number, wanted);
-        if short == 0 {
-            return;
-        }
-        let Err(ChargeError::Refused { group, resource }) = memcg.precharge(number, 1) else {
-            return;
-        };
-        if !memcg.make_room(guest, group, resource, short) {
-            return;
-        }
     }
 }

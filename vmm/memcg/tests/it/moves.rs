@@ -137,6 +137,25 @@ fn half_moves_what_fits_and_shows_the_rest_as_foreign() {
 }
 
 #[test]
+fn room_is_made_for_a_move_however_much_it_needs() {
+    for policy in [Policy::Rollback, Policy::Reserve, Policy::Precharge, Policy::Half] {
+        let mut m = Machine::new(8192, policy);
+        let (a, b) = (m.group("a", 8192), m.group("b", 4000));
+        let tid = m.process(2, a, 3500);
+        m.cache(b, 4000).unwrap();
+        let mut one = m.begin(tid, b).unwrap();
+        let report = loop {
+            match m.step(&mut one, 4096).unwrap() {
+                Progress::More => assert_eq!(m.memcg.check(), []),
+                Progress::Done(report) => break report,
+            }
+        };
+        assert_eq!((report.moved.get(), report.failed), (3500, Pages::ZERO), "{policy:?}");
+        assert_eq!((m.usage(a), m.owner(tid, 3499)), (0, Some(b)), "{policy:?}");
+    }
+}
+
+#[test]
 fn lazy_attaches_at_once_and_settles_later() {
     let mut m = Machine::new(64, Policy::Lazy);
     let (a, b) = (m.group("a", 64), m.group("b", 64));
