@@ -147,8 +147,8 @@ impl Memcg {
             let rule = "gauges are what the frames say";
             found.push(Violation { subject: subject(), rule, counted, booked });
         }
-        if expected.sums != group.sums.gauges {
-            let (counted, booked) = (expected.sums.frames(), group.sums.gauges.frames());
+        if expected.sums != *group.sum_gauges() {
+            let (counted, booked) = (expected.sums.frames(), group.sum_gauges().frames());
             let rule = "sums are the gauges of all who charge to the group";
             found.push(Violation { subject: subject(), rule, counted, booked });
         }

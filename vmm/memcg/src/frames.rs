@@ -295,6 +295,24 @@ const fn halves(value: u64) -> [u32; 2] {
     [value as u32, (value >> 32) as u32]
 }
 
+/// The name of a frame, or of none, in four bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Link(u32);
+
+impl Link {
+    /// Names a frame.
+    #[inline]
+    pub(crate) fn to(gfn: Option<Gfn>) -> Self {
+        Self(link(gfn))
+    }
+
+    /// Returns the frame it names.
+    #[inline]
+    pub(crate) fn target(self) -> Option<Gfn> {
+        target(self.0)
+    }
+}
+
 #[inline]
 fn link(gfn: Option<Gfn>) -> u32 {
     gfn.map_or(0, |gfn| halves(gfn.get() + 1)[0])

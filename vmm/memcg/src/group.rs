@@ -74,12 +74,15 @@ pub(crate) struct Group {
     /// Where reclaim for this group goes on.
     pub(crate) position: Position,
     pub(crate) events: Events,
-    pub(crate) sums: Sums,
+    /// What it and those that charge to it own; none as long as it never had a child, as they are its
+    /// own books then.
+    pub(crate) sums: Option<Box<Sums>>,
     pub(crate) settings: Settings,
     pub(crate) window: Window,
     /// Tasks here and in living groups below.
     pub(crate) tasks_below: u32,
-    pub(crate) stalls: Stalls,
+    /// None before the first stall.
+    pub(crate) stalls: Option<Box<Stalls>>,
 }
 
 impl Group {
@@ -98,6 +101,22 @@ impl Group {
             None => &mut self.counters[index],
             Some(index) => &mut self.huge.get_or_insert_default()[index],
         }
+    }
+
+    /// What the group and those that charge to it own.
+    pub(crate) fn sum_gauges(&self) -> &Gauges {
+        self.sums.as_ref().map_or(&self.gauges, |sums| &sums.gauges)
+    }
+
+    /// What has happened in the group and in those that charge to it.
+    pub(crate) fn sum_events(&self) -> &Events {
+        self.sums.as_ref().map_or(&self.events, |sums| &sums.events)
+    }
+
+    /// Begins to keep sums: the group gets a child.
+    pub(crate) fn keep_sums(&mut self) {
+        let (gauges, events) = (self.gauges, self.events);
+        self.sums.get_or_insert_with(|| Box::new(Sums { gauges, events }));
     }
 
     pub(crate) fn is_live(&self) -> bool {

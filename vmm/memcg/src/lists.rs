@@ -4,14 +4,14 @@
 //! it is, and whole lists are joined in one step when an owner takes over from another.
 
 use crate::Gfn;
-use crate::frames::{Frame, Frames, GENERATIONS, Place, Sort};
+use crate::frames::{Frame, Frames, GENERATIONS, Link, Place, Sort};
 
-/// A list of frames.
+/// A list of frames. Every group has ten of them, so that they are kept small.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct List {
-    youngest: Option<Gfn>,
-    oldest: Option<Gfn>,
-    len: u64,
+    youngest: Link,
+    oldest: Link,
+    len: u32,
 }
 
 /// A part of a list: neighbours, from the youngest to the oldest.
@@ -44,12 +44,12 @@ impl Strand {
 }
 
 impl List {
-    pub(crate) const fn len(&self) -> u64 {
-        self.len
+    pub(crate) fn len(&self) -> u64 {
+        u64::from(self.len)
     }
 
-    pub(crate) const fn oldest(&self) -> Option<Gfn> {
-        self.oldest
+    pub(crate) fn oldest(&self) -> Option<Gfn> {
+        self.oldest.target()
     }
 
     /// Puts a frame in at the young end.
@@ -62,13 +62,13 @@ impl List {
     #[inline]
     pub(crate) fn push_strand(&mut self, frames: &mut Frames, strand: Strand) {
         frames.set_younger(strand.youngest, None);
-        frames.set_older(strand.oldest, self.youngest);
-        match self.youngest {
+        frames.set_older(strand.oldest, self.youngest.target());
+        match self.youngest.target() {
             Some(next) => frames.set_younger(next, Some(strand.oldest)),
-            None => self.oldest = Some(strand.oldest),
+            None => self.oldest = Link::to(Some(strand.oldest)),
         }
-        self.youngest = Some(strand.youngest);
-        self.len += strand.len;
+        self.youngest = Link::to(Some(strand.youngest));
+        self.len += count(strand.len);
     }
 
     /// Takes a frame out.
@@ -84,25 +84,30 @@ impl List {
         let older = frames.links(strand.oldest).older;
         match younger {
             Some(gfn) => frames.set_older(gfn, older),
-            None => self.youngest = older,
+            None => self.youngest = Link::to(older),
         }
         match older {
             Some(gfn) => frames.set_younger(gfn, younger),
-            None => self.oldest = younger,
+            None => self.oldest = Link::to(younger),
         }
-        self.len = self.len.checked_sub(strand.len).expect("a list counts its frames");
+        self.len = self.len.checked_sub(count(strand.len)).expect("a list counts its frames");
     }
 
     /// Puts all of `other` in, as the youngest.
     fn append(&mut self, frames: &mut Frames, other: Self) {
-        let (Some(youngest), Some(oldest)) = (other.youngest, other.oldest) else { return };
-        self.push_strand(frames, Strand { youngest, oldest, len: other.len });
+        let ends = (other.youngest.target(), other.oldest.target());
+        let (Some(youngest), Some(oldest)) = ends else { return };
+        self.push_strand(frames, Strand { youngest, oldest, len: other.len() });
     }
 
     /// Visits the frames from the oldest to the youngest.
     pub(crate) fn iter<'a>(&self, frames: &'a Frames) -> impl Iterator<Item = Gfn> + 'a {
-        std::iter::successors(self.oldest, |gfn| frames.links(*gfn).younger)
+        std::iter::successors(self.oldest(), |gfn| frames.links(*gfn).younger)
     }
+}
+
+fn count(frames: u64) -> u32 {
+    u32::try_from(frames).expect("a list holds frames that have links")
 }
 
 /// What reclaim keeps of one owner: a group, or a move in progress.

@@ -154,7 +154,7 @@ impl Memcg {
             if run.missing() == 0 || run.done.scanned >= run.scan_max {
                 break;
             }
-            let there = available(&self.groups.at(run.top).sums.gauges, run.may_swap);
+            let there = available(self.groups.at(run.top).sum_gauges(), run.may_swap);
             run.is_desperate = position.fruitless > 0;
             if there == 0 || position.fruitless > 1 {
                 run.done.is_exhausted = true;

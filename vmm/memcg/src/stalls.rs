@@ -5,7 +5,8 @@
 //! in full when no task that could run is not: the accounting does not know who sleeps, so all tasks
 //! of the group have to wait. `full` is a lower bound.
 
-use crate::psi::Stall;
+use crate::group::Group;
+use crate::psi::{Stall, Stalls};
 use crate::{Error, GroupId, Memcg, Tid};
 
 impl Memcg {
@@ -25,7 +26,9 @@ impl Memcg {
     /// # Errors
     /// [`Error::Dead`] when the group was removed.
     pub fn stall(&self, group: GroupId, now_us: u64) -> Result<Stall, Error> {
-        let mut stalls = self.groups.at(self.groups.index(group)?).stalls;
+        let group = self.groups.at(self.groups.index(group)?);
+        let mut stalls =
+            group.stalls.as_deref().copied().unwrap_or_else(|| Stalls::starting(now_us));
         stalls.advance(now_us);
         Ok(stalls.stall())
     }
@@ -35,20 +38,20 @@ impl Memcg {
         let mut next = Some(group);
         while let Some(index) = next {
             let group = self.groups.at_mut(index);
-            let waiting = u32::from(is_stalled);
             match change {
-                Presence::Enters => {
-                    group.tasks_below += 1;
-                    group.stalls.waiting += waiting;
-                }
-                Presence::Leaves => {
-                    group.tasks_below -= 1;
-                    group.stalls.waiting -= waiting;
+                Presence::Enters => group.tasks_below += 1,
+                Presence::Leaves => group.tasks_below -= 1,
+            }
+            if is_stalled {
+                let waiting = &mut stalls_of(group, self.now_us).waiting;
+                match change {
+                    Presence::Enters => *waiting += 1,
+                    Presence::Leaves => *waiting -= 1,
                 }
             }
-            if is_stalled || group.stalls.waiting > 0 {
-                group.stalls.advance(self.now_us);
-                Self::judge(group);
+            if is_stalled || group.stalls.as_ref().is_some_and(|stalls| stalls.waiting > 0) {
+                stalls_of(group, self.now_us).advance(self.now_us);
+                judge(group, self.now_us);
             }
             next = group.parent;
         }
@@ -64,22 +67,29 @@ impl Memcg {
         let mut next = Some(task.group);
         while let Some(index) = next {
             let group = self.groups.at_mut(index);
-            group.stalls.advance(self.now_us);
+            let stalls = stalls_of(group, self.now_us);
+            stalls.advance(self.now_us);
             if is_stalled {
-                group.stalls.waiting += 1;
+                stalls.waiting += 1;
             } else {
-                group.stalls.waiting -= 1;
+                stalls.waiting -= 1;
             }
-            Self::judge(group);
+            judge(group, self.now_us);
             next = group.parent;
         }
         true
     }
+}
 
-    fn judge(group: &mut crate::group::Group) {
-        let waiting = group.stalls.waiting;
-        group.stalls.set(waiting > 0, waiting > 0 && waiting == group.tasks_below);
-    }
+/// The stalls of a group, which begin with the first of them.
+fn stalls_of(group: &mut Group, now_us: u64) -> &mut Stalls {
+    group.stalls.get_or_insert_with(|| Box::new(Stalls::starting(now_us)))
+}
+
+fn judge(group: &mut Group, now_us: u64) {
+    let tasks = group.tasks_below;
+    let stalls = stalls_of(group, now_us);
+    stalls.set(stalls.waiting > 0, stalls.waiting > 0 && stalls.waiting == tasks);
 }
 
 /// What a task does to a group.

@@ -175,7 +175,9 @@ impl Memcg {
         let mut next = Some(index);
         while let Some(index) = next {
             let group = self.groups.at_mut(index);
-            change(&mut group.sums.gauges, &mut group.sums.events);
+            if let Some(sums) = &mut group.sums {
+                change(&mut sums.gauges, &mut sums.events);
+            }
             next = group.feeds;
         }
     }
@@ -207,8 +209,8 @@ impl Memcg {
         let sources = self.debts.sources().filter_map(|source| self.groups.index(source).ok());
         let pending =
             sources.filter(|source| is_below(*source)).map(|source| self.pending(source)).sum();
-        let sums = &self.groups.at(index).sums;
-        Self::amounts(&sums.gauges, sums.events, pending)
+        let group = self.groups.at(index);
+        Self::amounts(group.sum_gauges(), *group.sum_events(), pending)
     }
 
     /// Pages that wait to leave a group, at most.

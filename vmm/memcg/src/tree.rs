@@ -8,10 +8,9 @@ use crate::gauges::Gauges;
 use crate::group::{Group, Life};
 use crate::lists::Lru;
 use crate::owners::Holder;
-use crate::psi::Stalls;
 use crate::reclaim::Position;
 use crate::settings::Settings;
-use crate::stat::{Events, Sums};
+use crate::stat::Events;
 use crate::vmpressure::Window;
 use crate::{Counter, Error, GroupId, Hierarchy, Memcg, Pages, Resource};
 
@@ -39,7 +38,9 @@ impl Memcg {
         }
         let settings = self.groups.at(above).settings.child(self.config.abi);
         let id = self.plant(Some(above), Arc::clone(&name), settings)?;
-        self.groups.at_mut(above).children.insert(name, id.index());
+        let above = self.groups.at_mut(above);
+        above.children.insert(name, id.index());
+        above.keep_sums();
         Ok(id)
     }
 
@@ -152,11 +153,11 @@ impl Memcg {
             clock: 0,
             position: Position::default(),
             events: Events::default(),
-            sums: Sums::default(),
+            sums: None,
             settings,
             window: Window::default(),
             tasks_below: 0,
-            stalls: Stalls::starting(self.now_us),
+            stalls: None,
         });
         Ok(id)
     }

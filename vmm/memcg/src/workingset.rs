@@ -110,7 +110,7 @@ impl Memcg {
             return false;
         }
         let distance = u64::from(top.clock.wrapping_sub(note.clock));
-        let gauges = &top.sums.gauges;
+        let gauges = top.sum_gauges();
         let anon = |class| gauges.user(Kind::Anon, class) + gauges.user(Kind::Shmem, class);
         let file = |class| gauges.user(Kind::File, class);
         let mut room = file(Class::Active);
