@@ -34,7 +34,7 @@ fn read(name: &'static str, file: &str, goal: f64) -> Row {
     let mut hog = machine.start(&group, "hog", &["16M"]);
     assert!(hog.line().is_some());
     let ours = group.dir().join(file);
-    let reference = Reference::mount(&group.read(file));
+    let reference = Reference::mount(&group.read(file), &[]);
     let theirs = reference.file();
     ratio(name, goal, &ours, &theirs)
 }

@@ -1,5 +1,6 @@
-//! Work on directories of groups, and beside it the same on this machine's own cgroup v1 memory tree,
-//! where it has one: writes, many groups, and readers side by side.
+//! Work on directories of groups: writes, many groups, and readers side by side. Against the same on a
+//! file system that does nothing else, and beside it the same on this machine's own cgroup v1 memory
+//! tree, where it has one.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -10,6 +11,7 @@ use std::time::Instant;
 
 use vmcg_tests::machine::Machine;
 
+use crate::reference::Reference;
 use crate::table::Row;
 
 const ROUNDS: usize = 7;
@@ -24,22 +26,45 @@ const READS: usize = 500;
 /// The rows of this file.
 pub(crate) fn rows() -> Vec<Row> {
     let mut rows = beside(
-        ["write of memory.limit_in_bytes", "the same in this machine's own cgroup v1 tree"],
-        |dir, _is_ours| write_us(dir),
+        [
+            "write of memory.limit_in_bytes / write of an empty fuser file system",
+            "write of memory.limit_in_bytes",
+            "the same in this machine's own cgroup v1 tree",
+        ],
+        |dir, _is_kernel| write_us(dir),
     );
     rows.extend(beside(
-        ["mkdir and rmdir of 1,000 groups, a group", "the same in this machine's own tree"],
-        |dir, _is_ours| make_and_remove_us(dir),
+        [
+            "mkdir and rmdir of 1,000 groups / of directories of that file system",
+            "mkdir and rmdir of 1,000 groups, a group",
+            "the same in this machine's own tree",
+        ],
+        |dir, _is_kernel| make_and_remove_us(dir),
     ));
     rows.extend(beside(
-        ["find over 10,000 groups, a group", "find over 1,000 groups of this machine's own tree"],
-        |dir, is_ours| search_us(dir, if is_ours { SEARCHED[0] } else { SEARCHED[1] }),
+        [
+            "find over 10,000 groups / over directories of that file system",
+            "find over 10,000 groups, a group",
+            "find over 1,000 groups of this machine's own tree",
+        ],
+        |dir, is_kernel| search_us(dir, SEARCHED[usize::from(is_kernel)]),
     ));
-    rows.extend(beside(
-        ["read of memory.usage_in_bytes, 8 readers at once", "the same in this machine's own tree"],
-        |dir, _is_ours| read_us(dir, READERS),
-    ));
+    rows.extend(readers());
     rows.push(crowd());
+    rows
+}
+
+/// Eight readers, beside the same in the kernel's tree.
+fn readers() -> Vec<Row> {
+    let machine = Machine::up();
+    let ours = (0..ROUNDS).map(|_| read_us(&machine.mount(), READERS)).collect();
+    let name = "read of memory.usage_in_bytes, 8 readers at once";
+    let mut rows = vec![Row { name, unit: "us", goal: f64::INFINITY, samples: ours }];
+    if let Some(own) = OwnTree::find() {
+        let samples = (0..ROUNDS).map(|_| read_us(&own.dir, READERS)).collect();
+        let name = "the same in this machine's own tree";
+        rows.push(Row { name, unit: "us", goal: f64::INFINITY, samples });
+    }
     rows
 }
 
@@ -56,18 +81,31 @@ fn crowd() -> Row {
     }
 }
 
-/// A row for a machine of ours, and one for this machine's own tree if it has one.
-fn beside(names: [&'static str; 2], measure: impl Fn(&Path, bool) -> f64) -> Vec<Row> {
-    let row = |name, dir: &Path, is_ours| Row {
-        name,
-        unit: "us",
-        goal: f64::INFINITY,
-        samples: (0..ROUNDS).map(|_| measure(dir, is_ours)).collect(),
-    };
+/// What working on directories may cost more than where nothing else is done.
+const GOAL: f64 = 1.5;
+
+/// Rows for a machine of ours over the reference, for the machine alone, and for this machine's own
+/// tree if it has one.
+fn beside(names: [&'static str; 3], measure: impl Fn(&Path, bool) -> f64) -> Vec<Row> {
     let machine = Machine::up();
-    let mut rows = vec![row(names[0], &machine.mount(), true)];
+    let group = machine.group("group");
+    let files = fs::read_dir(group.dir()).expect("a group can be listed");
+    let names_of = |entry: std::io::Result<fs::DirEntry>| {
+        entry.expect("a group can be listed").file_name().to_string_lossy().into_owned()
+    };
+    let reference = Reference::mount("", &files.map(names_of).collect::<Vec<_>>());
+    group.remove().expect("an empty group");
+    let (mut ours, mut ratios) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let ours_us = measure(&machine.mount(), false);
+        ratios.push(ours_us / measure(&reference.root(), false));
+        ours.push(ours_us);
+    }
+    let row = |name, unit, goal, samples| Row { name, unit, goal, samples };
+    let mut rows = vec![row(names[0], "", GOAL, ratios), row(names[1], "us", f64::INFINITY, ours)];
     if let Some(own) = OwnTree::find() {
-        rows.push(row(names[1], &own.dir, false));
+        let samples = (0..ROUNDS).map(|_| measure(&own.dir, true)).collect();
+        rows.push(row(names[2], "us", f64::INFINITY, samples));
     }
     rows
 }
