@@ -281,7 +281,7 @@ impl Service {
     }
 
     fn count_children(&self, group: GroupId) -> u32 {
-        let children = self.accounting(|memcg| memcg.children(group).map(|all| all.len()));
+        let children = self.accounting(|memcg| memcg.count_children(group));
         children.ok().and_then(|count| u32::try_from(count).ok()).unwrap_or(0)
     }
 }

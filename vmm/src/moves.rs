@@ -90,6 +90,8 @@ impl Plan {
 /// A chunk that took less than this is followed by one of twice the pages, one that took twice as
 /// long by one of half: so that a pause stays below a millisecond on any host.
 const PAUSE_AIM: Duration = Duration::from_micros(400);
+/// How often the writer is asked whether a signal waits for it.
+const ASK_EVERY: Duration = Duration::from_millis(2);
 /// Most pages of a chunk.
 const CHUNK_PAGES_MAX: u64 = 4 * CHUNK_PAGES;
 
@@ -141,6 +143,15 @@ impl Machine {
         what: (Tid, GroupId, Scope),
         is_interrupted: &dyn Fn() -> bool,
     ) -> Result<MoveReport, MoveError> {
+        let mut asked = Instant::now();
+        // Asking takes as long as moving a thousand pages.
+        let mut is_interrupted = || {
+            let asks = asked.elapsed() > ASK_EVERY;
+            if asks {
+                asked = Instant::now();
+            }
+            asks && is_interrupted()
+        };
         loop {
             match self.chunk(course, what) {
                 Ok(Progress::More) if is_interrupted() => {

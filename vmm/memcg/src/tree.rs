@@ -69,6 +69,14 @@ impl Memcg {
         parent.children.get(name).map(|index| self.groups.at(*index).id)
     }
 
+    /// Returns the number of living children of a group.
+    ///
+    /// # Errors
+    /// [`Error::Dead`] when the group was removed.
+    pub fn count_children(&self, group: GroupId) -> Result<usize, Error> {
+        Ok(self.groups.at(self.groups.index(group)?).children.len())
+    }
+
     /// Returns the children of a group, by name.
     ///
     /// # Errors
