@@ -19,7 +19,7 @@ pub struct Effort {
     /// The counter that is to shrink. Swapping does not lower [`Resource::Memsw`], so for that only
     /// what can be dropped is taken.
     pub relieves: Resource,
-    /// Most pages to look at in this call. At least one batch is.
+    /// Most pages to look at in this call.
     pub scan_max: u64,
 }
 
@@ -41,8 +41,10 @@ pub struct Reclaimed {
 pub(crate) struct Position {
     /// The group whose turn it is, if there is one.
     next: Option<GroupId>,
-    /// Rounds that have ended since something was reclaimed.
+    /// Rounds in a row in which no page has left the generations.
     fruitless: u32,
+    /// One has in this round.
+    is_fruitful: bool,
     /// Part of a page that is due, in units of the pages there are.
     due: u64,
 }
@@ -56,12 +58,19 @@ struct Run {
     scan_max: u64,
     /// The last round gave nothing: take what there is.
     is_desperate: bool,
+    /// Pages that have left the generations: had, or found to be where nothing can have them.
+    gone: u64,
     done: Reclaimed,
 }
 
 impl Run {
     const fn missing(&self) -> u64 {
         self.goal.saturating_sub(self.done.reclaimed)
+    }
+
+    /// Pages that may still be looked at.
+    const fn scans_left(&self) -> u64 {
+        self.scan_max.saturating_sub(self.done.scanned)
     }
 }
 
@@ -106,6 +115,7 @@ impl Memcg {
             may_swap: effort.may_swap() && self.has_swap,
             scan_max: effort.scan_max.max(1),
             is_desperate: false,
+            gone: 0,
             done: Reclaimed::default(),
         };
         if self.has_debts() {
@@ -151,7 +161,7 @@ impl Memcg {
         let mut position = self.groups.at(run.top).position;
         let mut at = self.resume(position.next, run.top);
         for _ in 0..Self::VISITS_MAX {
-            if run.missing() == 0 || run.done.scanned >= run.scan_max {
+            if run.missing() == 0 || run.scans_left() == 0 {
                 break;
             }
             let there = available(self.groups.at(run.top).sum_gauges(), run.may_swap);
@@ -161,17 +171,18 @@ impl Memcg {
                 (position.fruitless, position.due) = (0, 0);
                 break;
             }
-            let before = run.done.reclaimed;
+            let before = run.gone;
             let own = available(&self.groups.at(at).gauges, run.may_swap);
-            let due = position.due.saturating_add(run.goal.saturating_mul(own));
+            let due = position.due.saturating_add(run.goal.min(run.scan_max).saturating_mul(own));
             position.due = due % there;
             let share = if run.is_desperate { run.missing() } else { due / there };
             self.take_from(guest, run, at, share.min(own).min(run.missing()));
-            if run.done.reclaimed > before {
-                position.fruitless = 0;
+            if run.gone > before {
+                (position.fruitless, position.is_fruitful) = (0, true);
             }
             at = self.following(at, run.top).unwrap_or_else(|| {
-                position.fruitless += 1;
+                position.fruitless += u32::from(!position.is_fruitful);
+                position.is_fruitful = false;
                 run.top
             });
         }

@@ -11,11 +11,11 @@ use crate::owners::Holder;
 use crate::{Evicted, Gfn, Guest, Memcg};
 
 /// Of sixteen pages, so many are active at most.
-const ACTIVE_16: u64 = 8;
+const ACTIVE_16: u64 = 6;
 /// Of sixteen pages, so many are in the youngest generation at most.
 const YOUNGEST_16: u64 = 4;
 /// Of sixteen pages, so many wait to be evicted, aged.
-const AGED_16: u64 = 4;
+const AGED_16: u64 = 6;
 /// For each page that is taken, so many may slip from one generation into the next.
 const SLIP_RATIO: u64 = 4;
 /// What writing a page to swap costs, as against having looked at one in vain.
@@ -35,7 +35,7 @@ impl Memcg {
         }
         let [anon, file] = self.split(run, holder, wanted);
         for (sort, wanted) in [(Sort::File, file), (Sort::Anon, anon)] {
-            let mut left = wanted.min(run.scan_max.saturating_sub(run.done.scanned).max(1));
+            let mut left = wanted.min(run.scans_left());
             let mut taken = 0;
             while left > 0 && (sort == Sort::File || run.may_swap) {
                 let victims = self.victims(holder, sort, left.min(Self::BATCH));
@@ -105,6 +105,8 @@ impl Memcg {
         let answers = answers.into_iter().chain(std::iter::repeat(Evicted::Failed));
         for (&(gfn, frame), answer) in victims.iter().zip(answers) {
             run.done.scanned += 1;
+            let is_old_news = frame.place() == Place::Unevictable && answer == Evicted::Locked;
+            run.gone += u64::from(answer != Evicted::Failed && !is_old_news);
             match answer {
                 Evicted::Swapped | Evicted::Zero => {
                     let (_, holder) = self.owners.resolve_mut(frame.owner());
@@ -121,6 +123,7 @@ impl Memcg {
                     self.relist(gfn, frame, frame.with_place(Place::Unevictable));
                 }
                 Evicted::Failed if frame.sort() == Some(Sort::File) => {
+                    run.gone += 1;
                     self.relist(gfn, frame, frame.with(Flag::SwapBacked));
                 }
                 Evicted::Failed => {
@@ -175,7 +178,7 @@ impl Memcg {
             if sort == Sort::Anon && !run.may_swap {
                 continue;
             }
-            let wanted = run.missing().min(Self::BATCH);
+            let wanted = run.missing().min(Self::BATCH).min(run.scans_left());
             let list = self.lru(holder).list(sort, Place::Unevictable);
             let locked: Vec<_> = list
                 .iter(&self.frames)

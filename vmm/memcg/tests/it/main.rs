@@ -6,4 +6,6 @@ mod defects;
 mod machine;
 mod model;
 mod moves;
+mod patterns;
 mod policies;
+mod reclaim;

@@ -1,0 +1,468 @@
+//! Reclaim: who goes first, and who does not go.
+
+use std::collections::BTreeSet;
+
+use memcg::{
+    Effort, Evicted, Gfn, GroupId, Guest, Gva, Kind, Locked, Memcg, Pages, Payer, PressureLevel,
+    Reclaimed, Resource, ScanError, ScannedPage, Tid,
+};
+use proptest::prelude::{Strategy, prop_oneof};
+use proptest::{prop_assert, prop_assert_eq, proptest};
+
+use crate::patterns::{self, Cache};
+
+const FRAMES: u64 = 64;
+
+/// A machine whose swap has so many free slots.
+#[derive(Debug, Default)]
+struct Swapper {
+    slots: u64,
+    locked: BTreeSet<Gfn>,
+    /// Pages of files that cannot be read again.
+    lost: BTreeSet<Gfn>,
+    evicted: Vec<Gfn>,
+    aged: Vec<Gfn>,
+    /// How often it was asked.
+    asked: u64,
+}
+
+impl Guest for Swapper {
+    fn scan(
+        &mut self,
+        tid: Tid,
+        _from: Gva,
+        _pages_max: u64,
+        _visit: &mut dyn FnMut(ScannedPage),
+    ) -> Result<Option<Gva>, ScanError> {
+        Err(ScanError::NoSuchTask(tid))
+    }
+
+    fn kill(&mut self, _tid: Tid) {}
+
+    fn evict(&mut self, pages: &[(Gfn, Kind)]) -> Vec<Evicted> {
+        self.asked += 1;
+        pages.iter().map(|(gfn, kind)| self.evict_one(*gfn, *kind)).collect()
+    }
+
+    fn age(&mut self, gfns: &[Gfn]) {
+        self.aged.extend(gfns);
+    }
+
+    fn swap_free(&self) -> Pages {
+        Pages::new(self.slots)
+    }
+}
+
+impl Swapper {
+    fn evict_one(&mut self, gfn: Gfn, kind: Kind) -> Evicted {
+        if self.locked.contains(&gfn) {
+            return Evicted::Locked;
+        }
+        let is_dropped = kind == Kind::File && !self.lost.contains(&gfn);
+        if !is_dropped && self.slots == 0 {
+            return Evicted::Failed;
+        }
+        self.evicted.push(gfn);
+        if is_dropped {
+            return Evicted::Dropped;
+        }
+        self.slots -= 1;
+        if gfn.get() % 5 == 0 { Evicted::Zero } else { Evicted::Swapped }
+    }
+}
+
+fn swapper(slots: u64) -> Swapper {
+    Swapper { slots, ..Swapper::default() }
+}
+
+fn machine() -> Memcg {
+    crate::machine::Machine::new(FRAMES, memcg::Policy::Rollback).memcg
+}
+
+fn charge(m: &mut Memcg, group: GroupId, gfns: std::ops::Range<u64>, kind: Kind) {
+    for gfn in gfns {
+        m.try_charge(Payer::Group(group), Gfn::new(gfn), kind).unwrap();
+    }
+}
+
+fn usage(m: &Memcg, group: GroupId, resource: Resource) -> u64 {
+    m.counter(group, resource).unwrap().usage().get()
+}
+
+/// Reclaims until `goal` pages are had or nothing is left; returns the sum.
+fn reclaim(
+    m: &mut Memcg,
+    machine: &mut Swapper,
+    group: GroupId,
+    (goal, relieves): (u64, Resource),
+) -> Reclaimed {
+    let mut sum = Reclaimed::default();
+    while sum.reclaimed < goal && !sum.is_exhausted {
+        let goal = Pages::new(goal - sum.reclaimed);
+        let done = m.reclaim(machine, group, goal, Effort::relieving(relieves));
+        sum.scanned += done.scanned;
+        sum.reclaimed += done.reclaimed;
+        sum.swapped += done.swapped;
+        sum.is_exhausted = done.is_exhausted;
+        assert_eq!(m.check(), []);
+    }
+    sum
+}
+
+const MEMORY: Resource = Resource::Memory;
+
+#[test]
+fn the_order_of_eviction_is_as_good_as_least_recent_use_and_better_while_a_file_goes_by() {
+    for pattern in patterns::all() {
+        let hits = patterns::compare(&pattern);
+        println!("{:14} {hits:?}", pattern.name);
+        assert!(hits.generations + 200 >= hits.lru, "{}: {hits:?}", pattern.name);
+        if pattern.name == "scan+hot set" {
+            assert!(hits.generations > hits.lru, "{hits:?}");
+        }
+    }
+}
+
+#[test]
+fn one_pass_over_a_big_file_leaves_the_working_set_alone() {
+    let mut cache = Cache::new(1024);
+    let hot = |cache: &mut Cache| (0..700).filter(|page| !cache.touch((*page, Kind::Anon))).count();
+    hot(&mut cache);
+    for page in 10_000..30_000 {
+        cache.touch((page, Kind::File));
+    }
+    assert_eq!(hot(&mut cache), 0, "every page is still there");
+}
+
+#[test]
+fn files_go_before_anonymous_pages_and_those_by_age() {
+    let mut m = machine();
+    let a = m.create(m.root(), "a").unwrap();
+    charge(&mut m, a, 0..20, Kind::Anon);
+    charge(&mut m, a, 20..40, Kind::File);
+    let mut machine = swapper(100);
+    let done = reclaim(&mut m, &mut machine, a, (10, MEMORY));
+    assert_eq!((done.reclaimed, done.swapped), (10, 0));
+    assert_eq!(machine.evicted, (20..30).map(Gfn::new).collect::<Vec<_>>());
+    assert!(!machine.aged.is_empty(), "those that may be next are watched");
+    let done = reclaim(&mut m, &mut machine, a, (100, MEMORY));
+    assert_eq!((done.reclaimed, done.swapped, done.is_exhausted), (30, 20, true));
+    assert_eq!((usage(&m, a, MEMORY), usage(&m, a, Resource::Memsw)), (0, 20));
+}
+
+#[test]
+fn a_page_that_is_touched_when_it_is_about_to_go_stays() {
+    let mut m = machine();
+    let a = m.create(m.root(), "a").unwrap();
+    charge(&mut m, a, 0..40, Kind::Anon);
+    let mut machine = swapper(100);
+    reclaim(&mut m, &mut machine, a, (4, MEMORY));
+    let touched = machine.aged[0];
+    assert_eq!(m.generation(touched), Some(0));
+    assert!(m.note_touched(touched));
+    assert_eq!(m.generation(touched), Some(3));
+    reclaim(&mut m, &mut machine, a, (20, MEMORY));
+    assert!(m.is_backed(touched));
+    let stat = m.stat(a).unwrap().local;
+    assert_eq!(stat.active_anon.get() + stat.inactive_anon.get(), stat.rss.get());
+    assert!(!m.note_touched(machine.evicted[0]), "it is on swap");
+    assert!(!m.note_touched(Gfn::new(FRAMES)));
+}
+
+#[test]
+fn with_swappiness_zero_a_limit_never_makes_pages_go_to_swap() {
+    let mut m = machine();
+    let a = m.create(m.root(), "a").unwrap();
+    m.set_swappiness(a, 0).unwrap();
+    charge(&mut m, a, 0..10, Kind::Anon);
+    charge(&mut m, a, 10..15, Kind::File);
+    let mut machine = swapper(100);
+    let done = reclaim(&mut m, &mut machine, a, (100, MEMORY));
+    assert_eq!((done.reclaimed, done.swapped, done.is_exhausted), (5, 0, true));
+    let root = m.root();
+    let done = reclaim(&mut m, &mut machine, root, (3, MEMORY));
+    assert_eq!(done.swapped, 3, "a guest that is short of memory as a whole is another thing");
+    m.set_swappiness(a, 1).unwrap();
+    assert_eq!(reclaim(&mut m, &mut machine, a, (3, MEMORY)).swapped, 3);
+}
+
+#[test]
+fn what_memsw_refuses_is_not_helped_by_swapping() {
+    let mut m = machine();
+    let a = m.create(m.root(), "a").unwrap();
+    charge(&mut m, a, 0..10, Kind::Anon);
+    charge(&mut m, a, 10..15, Kind::File);
+    let mut machine = swapper(100);
+    let done = reclaim(&mut m, &mut machine, a, (100, Resource::Memsw));
+    assert_eq!((done.reclaimed, done.swapped, done.is_exhausted), (5, 0, true));
+    assert_eq!(usage(&m, a, Resource::Memsw), 10);
+}
+
+#[test]
+fn a_neighbour_that_is_idle_loses_no_page() {
+    let mut m = machine();
+    let [a, b] = ["a", "b"].map(|name| m.create(m.root(), name).unwrap());
+    charge(&mut m, b, 40..60, Kind::File);
+    charge(&mut m, a, 0..20, Kind::Anon);
+    let mut machine = swapper(1000);
+    for _ in 0..50 {
+        reclaim(&mut m, &mut machine, a, (4, MEMORY));
+        for gfn in std::mem::take(&mut machine.evicted) {
+            m.try_swap_in(gfn).unwrap();
+        }
+    }
+    assert_eq!((usage(&m, b, MEMORY), m.stat(b).unwrap().local.events.pgpgout), (20, 0));
+    assert!(machine.aged.iter().all(|gfn| gfn.get() < 40), "nor is it watched");
+}
+
+#[test]
+fn groups_below_give_in_proportion_to_what_they_have_removed_ones_too() {
+    let mut m = Memcg::new(memcg::Config {
+        offline: memcg::Offline::Zombie,
+        frames: 4096,
+        ..machine().config()
+    })
+    .unwrap();
+    let top = m.create(m.root(), "top").unwrap();
+    let [a, b, c] = ["a", "b", "c"].map(|name| m.create(top, name).unwrap());
+    charge(&mut m, a, 0..1000, Kind::Anon);
+    charge(&mut m, b, 1000..3000, Kind::Anon);
+    charge(&mut m, c, 3000..4000, Kind::Anon);
+    m.remove(c).unwrap();
+    let mut machine = swapper(10_000);
+    let done = reclaim(&mut m, &mut machine, top, (400, MEMORY));
+    assert_eq!(done.reclaimed, 400);
+    let from = |range: std::ops::Range<u64>| {
+        machine.evicted.iter().filter(|gfn| range.contains(&gfn.get())).count()
+    };
+    for (part, fair) in [(from(0..1000), 100), (from(1000..3000), 200), (from(3000..4000), 100)] {
+        assert!(part.abs_diff(fair) <= 20, "{part} of {fair}");
+    }
+    assert!(reclaim(&mut m, &mut machine, top, (10_000, MEMORY)).is_exhausted);
+    assert_eq!(usage(&m, top, MEMORY), 0);
+}
+
+#[test]
+fn locked_pages_stay_and_are_found_when_they_are_unlocked() {
+    let mut m = machine();
+    let a = m.create(m.root(), "a").unwrap();
+    charge(&mut m, a, 0..10, Kind::Anon);
+    let mut machine = swapper(100);
+    machine.locked.extend((0..6).map(Gfn::new));
+    assert!(m.set_locked(Gfn::new(0), Locked::Yes));
+    let done = reclaim(&mut m, &mut machine, a, (100, MEMORY));
+    assert_eq!((done.reclaimed, done.is_exhausted), (4, true));
+    assert_eq!(m.stat(a).unwrap().local.unevictable.get(), 6);
+    assert_eq!(m.generation(Gfn::new(0)), None);
+    assert!(m.set_locked(Gfn::new(0), Locked::No));
+    machine.locked.clear();
+    let done = reclaim(&mut m, &mut machine, a, (100, MEMORY));
+    assert_eq!(done.reclaimed, 6, "also those nobody told of");
+    assert_eq!(m.stat(a).unwrap().local.unevictable.get(), 0);
+}
+
+#[test]
+fn a_swap_that_is_full_stops_what_needs_it_and_nothing_is_lost() {
+    let mut m = machine();
+    let a = m.create(m.root(), "a").unwrap();
+    charge(&mut m, a, 0..20, Kind::Anon);
+    charge(&mut m, a, 20..30, Kind::File);
+    let mut machine = swapper(3);
+    machine.lost.extend((20..25).map(Gfn::new));
+    let done = reclaim(&mut m, &mut machine, a, (100, MEMORY));
+    assert_eq!((done.reclaimed, done.swapped, done.is_exhausted), (8, 3, true));
+    assert_eq!(usage(&m, a, MEMORY), 22);
+    machine.slots = 100;
+    let done = reclaim(&mut m, &mut machine, a, (100, MEMORY));
+    assert_eq!((done.reclaimed, done.swapped), (22, 22), "pages of files can go to swap as well");
+    assert_eq!((usage(&m, a, MEMORY), usage(&m, a, Resource::Memsw)), (0, 25));
+}
+
+#[test]
+fn without_swap_nobody_is_asked_in_vain_and_nothing_is_watched() {
+    let mut m = machine();
+    let a = m.create(m.root(), "a").unwrap();
+    charge(&mut m, a, 0..20, Kind::Anon);
+    let mut machine = swapper(0);
+    assert!(reclaim(&mut m, &mut machine, a, (1, MEMORY)).is_exhausted);
+    assert_eq!((machine.asked, machine.aged.len()), (0, 0));
+}
+
+#[test]
+fn pages_that_come_back_soon_count_as_in_use_and_late_ones_do_not() {
+    let mut m = machine();
+    let a = m.create(m.root(), "a").unwrap();
+    charge(&mut m, a, 0..20, Kind::Anon);
+    charge(&mut m, a, 20..30, Kind::File);
+    let mut machine = swapper(1000);
+    reclaim(&mut m, &mut machine, a, (14, MEMORY));
+    let file = Gfn::new(20);
+    charge(&mut m, a, 20..21, Kind::File);
+    m.try_swap_in(machine.evicted[10]).unwrap();
+    let events = m.stat(a).unwrap().total.events;
+    assert_eq!((events.workingset_file.refault, events.workingset_file.activate), (1, 1));
+    assert_eq!((events.workingset_anon.refault, events.workingset_anon.activate), (1, 1));
+    assert_eq!(m.generation(file), Some(2));
+    // What the guest freed meanwhile does not come back.
+    assert!(!m.uncharge(Gfn::new(21)));
+    charge(&mut m, a, 21..22, Kind::File);
+    assert_eq!(m.stat(a).unwrap().total.events.workingset_file.refault, 1);
+    assert_eq!(m.generation(Gfn::new(21)), Some(1));
+    // Long ago: more has gone since than there is.
+    for _ in 0..20 {
+        reclaim(&mut m, &mut machine, a, (8, MEMORY));
+        for gfn in machine.evicted.split_off(machine.evicted.len() - 4) {
+            if m.is_swapped(gfn) {
+                m.try_swap_in(gfn).unwrap();
+            }
+        }
+    }
+    let before = m.stat(a).unwrap().total.events.workingset_file;
+    charge(&mut m, a, 22..23, Kind::File);
+    let after = m.stat(a).unwrap().total.events.workingset_file;
+    assert_eq!((after.refault, after.activate), (before.refault + 1, before.activate));
+    assert_eq!(m.generation(Gfn::new(22)), Some(1));
+}
+
+#[test]
+fn the_group_furthest_above_its_soft_limit_is_the_first_to_give() {
+    let mut m = machine();
+    let [a, b, c] = ["a", "b", "c"].map(|name| m.create(m.root(), name).unwrap());
+    charge(&mut m, a, 0..20, Kind::Anon);
+    charge(&mut m, b, 20..30, Kind::Anon);
+    charge(&mut m, c, 30..60, Kind::Anon);
+    assert_eq!(m.soft_limit_excess(), None);
+    m.set_soft_limit(a, Pages::new(18)).unwrap();
+    m.set_soft_limit(b, Pages::new(5)).unwrap();
+    m.set_soft_limit(c, Pages::new(40)).unwrap();
+    assert_eq!(m.soft_limit_excess(), Some((b, Pages::new(5))));
+    reclaim(&mut m, &mut swapper(100), b, (5, MEMORY));
+    assert_eq!(m.soft_limit_excess(), Some((a, Pages::new(2))));
+    m.set_soft_limit(a, Pages::UNLIMITED).unwrap();
+    m.remove(b).unwrap();
+    assert_eq!(m.soft_limit_excess(), None);
+}
+
+#[test]
+fn a_call_does_no_more_than_it_was_told_and_pressure_is_made_of_what_it_did() {
+    let mut m = Memcg::new(memcg::Config { frames: 4096, ..machine().config() }).unwrap();
+    let a = m.create(m.root(), "a").unwrap();
+    charge(&mut m, a, 0..2000, Kind::Anon);
+    let mut machine = swapper(10_000);
+    machine.locked.extend((0..600).map(Gfn::new));
+    let mut scanned = 0;
+    while scanned < 512 {
+        let effort = Effort { relieves: MEMORY, scan_max: 64 };
+        let done = m.reclaim(&mut machine, a, Pages::new(1000), effort);
+        assert!(done.scanned <= 64, "{done:?}");
+        scanned += done.scanned;
+    }
+    assert_eq!(m.take_pressure(), [(a, PressureLevel::Critical)]);
+    assert_eq!(m.check(), []);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    Charge { group: usize, gfn: u64, kind: Kind },
+    Uncharge { gfn: u64 },
+    SwapIn { gfn: u64 },
+    Touch { gfn: u64 },
+    Lock { gfn: u64, locked: bool },
+    Reclaim { group: usize, goal: u64, memsw: bool },
+    Remove { group: usize },
+    Slots { slots: u64 },
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let gfn = || 0..FRAMES;
+    let kind = proptest::sample::select(vec![Kind::Anon, Kind::File, Kind::Shmem, Kind::Kernel]);
+    let any = proptest::bool::ANY;
+    prop_oneof![
+        12 => (0..4_usize, gfn(), kind).prop_map(|(group, gfn, kind)| Op::Charge { group, gfn, kind }),
+        3 => gfn().prop_map(|gfn| Op::Uncharge { gfn }),
+        3 => gfn().prop_map(|gfn| Op::SwapIn { gfn }),
+        3 => gfn().prop_map(|gfn| Op::Touch { gfn }),
+        2 => (gfn(), any).prop_map(|(gfn, locked)| Op::Lock { gfn, locked }),
+        4 => (0..4_usize, 1..20_u64, any)
+            .prop_map(|(group, goal, memsw)| Op::Reclaim { group, goal, memsw }),
+        1 => (1..4_usize).prop_map(|group| Op::Remove { group }),
+        1 => (0..40_u64).prop_map(|slots| Op::Slots { slots }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_only_pages_of_the_group_go_and_every_page_is_listed_once(
+        ops in proptest::collection::vec(op(), 1..150),
+        zombie in proptest::bool::ANY,
+    ) {
+        let offline = if zombie { memcg::Offline::Zombie } else { memcg::Offline::Reparent };
+        let mut m = Memcg::new(memcg::Config { offline, ..machine().config() }).unwrap();
+        let a = m.create(m.root(), "a").unwrap();
+        let mut groups = vec![m.root(), a, m.create(a, "b").unwrap(), m.create(m.root(), "c").unwrap()];
+        let mut machine = swapper(20);
+        for op in ops {
+            match op {
+                Op::Charge { group, gfn, kind } => {
+                    let payer = Payer::Group(groups[group]);
+                    let free = !m.is_backed(Gfn::new(gfn)) && !m.is_swapped(Gfn::new(gfn));
+                    let dead = !m.is_alive(groups[group]);
+                    let answer = m.try_charge(payer, Gfn::new(gfn), kind);
+                    prop_assert_eq!(answer.is_ok(), free && !dead);
+                }
+                Op::Uncharge { gfn } => {
+                    machine.slots += u64::from(m.is_swapped(Gfn::new(gfn)));
+                    m.uncharge(Gfn::new(gfn));
+                }
+                Op::SwapIn { gfn } => {
+                    machine.slots += u64::from(m.try_swap_in(Gfn::new(gfn)).is_ok());
+                }
+                Op::Touch { gfn } => {
+                    m.note_touched(Gfn::new(gfn));
+                }
+                Op::Lock { gfn, locked: true } => {
+                    machine.locked.insert(Gfn::new(gfn));
+                    m.set_locked(Gfn::new(gfn), Locked::Yes);
+                }
+                Op::Lock { gfn, locked: false } => {
+                    machine.locked.remove(&Gfn::new(gfn));
+                }
+                Op::Reclaim { group, goal, memsw } => {
+                    let group = groups[group];
+                    let resource = if memsw { Resource::Memsw } else { MEMORY };
+                    let inside: BTreeSet<_> =
+                        (0..FRAMES).map(Gfn::new).filter(|gfn| m.is_charged_to(*gfn, group)).collect();
+                    machine.evicted.clear();
+                    let before = m.counter(group, resource).ok().map(|c| c.usage().get());
+                    let done = reclaim(&mut m, &mut machine, group, (goal, resource));
+                    prop_assert!(machine.evicted.iter().all(|gfn| inside.contains(gfn)));
+                    prop_assert!(machine.evicted.iter().all(|gfn| !machine.locked.contains(gfn)));
+                    prop_assert_eq!(done.reclaimed, machine.evicted.len() as u64);
+                    prop_assert!(done.swapped == 0 || !memsw);
+                    if let Some(before) = before {
+                        prop_assert_eq!(usage(&m, group, resource), before - done.reclaimed);
+                    }
+                    let rest = m.stat(group).map_or(0, |stat| {
+                        stat.total.cache.get() - stat.total.shmem.get()
+                    });
+                    let kept = machine.locked.len() as u64;
+                    prop_assert!(done.reclaimed >= goal || rest <= kept, "{:?} {}", done, rest);
+                }
+                Op::Remove { group } => {
+                    // Who has children stays; nobody else objects.
+                    let _ = m.remove(groups[group]);
+                }
+                Op::Slots { slots } => machine.slots = slots,
+            }
+            prop_assert_eq!(m.check(), []);
+        }
+        for gfn in 0..FRAMES {
+            m.uncharge(Gfn::new(gfn));
+        }
+        groups.retain(|group| m.is_alive(*group));
+        for group in groups {
+            prop_assert_eq!((usage(&m, group, MEMORY), usage(&m, group, Resource::Memsw)), (0, 0));
+        }
+        prop_assert_eq!((m.check(), m.zombies()), (vec![], 0));
+    }
+}
