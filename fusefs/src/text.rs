@@ -25,11 +25,11 @@ const CLASSIC: &[Line] = &[
     ("pgpgout", |a| a.events.pgpgout),
     ("pgfault", |a| a.events.pgfault),
     ("pgmajfault", |a| a.events.pgmajfault),
-    ("inactive_anon", anon),
-    ("active_anon", none),
-    ("inactive_file", file),
-    ("active_file", none),
-    ("unevictable", none),
+    ("inactive_anon", |a| bytes(a.inactive_anon)),
+    ("active_anon", |a| bytes(a.active_anon)),
+    ("inactive_file", |a| bytes(a.inactive_file)),
+    ("active_file", |a| bytes(a.active_file)),
+    ("unevictable", |a| bytes(a.unevictable)),
 ];
 
 /// What vmcg tells besides; after everything that Linux has, so that no line of it moves.
@@ -40,6 +40,12 @@ const OWN: &[Line] = &[
     ("foreign", |a| bytes(a.foreign)),
     ("lazy_pending", |a| bytes(a.lazy_pending)),
     ("overshoot", |a| a.events.overshoot),
+    ("workingset_refault_anon", |a| a.events.workingset_anon.refault),
+    ("workingset_refault_file", |a| a.events.workingset_file.refault),
+    ("workingset_activate_anon", |a| a.events.workingset_anon.activate),
+    ("workingset_activate_file", |a| a.events.workingset_file.activate),
+    ("workingset_restore_anon", |a| a.events.workingset_anon.restore),
+    ("workingset_restore_file", |a| a.events.workingset_file.restore),
 ];
 
 /// `memory.stat` of Linux v6.18, mm/memcontrol-v1.c `memcg1_stat_format`.
@@ -51,33 +57,24 @@ const LINUX_6_18: &[Line] = &[
     ("mapped_file", |a| bytes(a.mapped_file)),
     ("dirty", none),
     ("writeback", none),
-    ("workingset_refault_anon", none),
-    ("workingset_refault_file", none),
+    ("workingset_refault_anon", |a| a.events.workingset_anon.refault),
+    ("workingset_refault_file", |a| a.events.workingset_file.refault),
     ("swap", |a| bytes(a.swap)),
     ("swapcached", none),
     ("pgpgin", |a| a.events.pgpgin),
     ("pgpgout", |a| a.events.pgpgout),
     ("pgfault", |a| a.events.pgfault),
     ("pgmajfault", |a| a.events.pgmajfault),
-    ("inactive_anon", anon),
-    ("active_anon", none),
-    ("inactive_file", file),
-    ("active_file", none),
-    ("unevictable", none),
+    ("inactive_anon", |a| bytes(a.inactive_anon)),
+    ("active_anon", |a| bytes(a.active_anon)),
+    ("inactive_file", |a| bytes(a.inactive_file)),
+    ("active_file", |a| bytes(a.active_file)),
+    ("unevictable", |a| bytes(a.unevictable)),
 ];
 
-/// For what the guest does not have: transparent huge pages, dirty pages, active lists.
+/// For what the guest does not have: transparent huge pages, dirty pages.
 fn none(_amounts: &Amounts) -> u64 {
     0
-}
-
-/// tmpfs is on the anonymous lists, as in Linux.
-fn anon(amounts: &Amounts) -> u64 {
-    bytes(amounts.rss) + bytes(amounts.shmem)
-}
-
-fn file(amounts: &Amounts) -> u64 {
-    bytes(amounts.cache) - bytes(amounts.shmem)
 }
 
 /// Writes `memory.stat` of the classic file contract.
@@ -123,9 +120,11 @@ pub(crate) fn number(text: &mut String, value: u64) {
 pub(crate) fn numa_stat(memcg: &Memcg, group: GroupId, text: &mut String) -> Result {
     let stat = memcg.stat(group)?;
     for (prefix, amounts) in [("", stat.local), ("hierarchical_", stat.total)] {
-        let file = amounts.cache.get() - amounts.shmem.get();
-        let anon = amounts.rss.get() + amounts.shmem.get();
-        let rows = [("total", file + anon), ("file", file), ("anon", anon), ("unevictable", 0)];
+        let file = amounts.inactive_file.get() + amounts.active_file.get();
+        let anon = amounts.inactive_anon.get() + amounts.active_anon.get();
+        let locked = amounts.unevictable.get();
+        let total = file + anon + locked;
+        let rows = [("total", total), ("file", file), ("anon", anon), ("unevictable", locked)];
         for (name, pages) in rows {
             node_line(text, prefix, name, pages);
         }

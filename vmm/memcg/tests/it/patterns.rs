@@ -81,9 +81,9 @@ fn scan_and_hot_set() -> Vec<Touch> {
     (0..TOUCHES)
         .map(|n| {
             // Some of the hot pages are of a file as well.
-            if n % 2 == 0 {
+            if n.is_multiple_of(2) {
                 let page = dice.below(hot);
-                return (page, if page % 4 == 0 { Kind::File } else { Kind::Anon });
+                return (page, if page.is_multiple_of(4) { Kind::File } else { Kind::Anon });
             }
             scanned += 1;
             (1_000_000 + scanned, Kind::File)
@@ -157,7 +157,7 @@ fn random(pattern: &Pattern) -> u64 {
             continue;
         }
         if there.len() as u64 == pattern.room {
-            let place = dice.below(pattern.room) as usize;
+            let place = usize::try_from(dice.below(pattern.room)).unwrap();
             places.remove(&std::mem::replace(&mut there[place], *page));
             places.insert(*page, place);
         } else {
