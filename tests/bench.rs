@@ -5,6 +5,8 @@
 
 #[path = "bench/flat.rs"]
 mod flat;
+#[path = "bench/huge.rs"]
+mod huge;
 #[path = "bench/reads.rs"]
 mod reads;
 #[path = "bench/recharge.rs"]
@@ -30,9 +32,10 @@ use table::Row;
 type Measurement = (&'static str, fn() -> Vec<Row>);
 
 /// What is measured, in the order of the table. Names given as arguments choose.
-const MEASUREMENTS: [Measurement; 7] = [
+const MEASUREMENTS: [Measurement; 8] = [
     ("touch", || vec![touch::first_touch(), touch::recharge()]),
     ("recharge", recharge::rows),
+    ("huge", huge::rows),
     ("reads", reads::rows),
     ("flat", flat::rows),
     ("trees", trees::rows),

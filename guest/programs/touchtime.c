@@ -1,4 +1,7 @@
-/* touchtime SIZE_MIB: prints the nanoseconds that the first touch of SIZE_MIB MiB took. */
+/*
+ * touchtime SIZE_MIB [huge]: prints the nanoseconds that the first touch of SIZE_MIB MiB took: of every page, or of
+ * every huge page.
+ */
 #include "say.h"
 #include <sys/mman.h>
 #include <time.h>
@@ -10,12 +13,13 @@ static long now_ns(void) {
 }
 
 int main(int argc, char **argv) {
-    must(argc == 2);
-    size_t size = strtoul(argv[1], 0, 10) << 20;
-    char *memory = mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    must(argc == 2 || argc == 3);
+    size_t size = strtoul(argv[1], 0, 10) << 20, step = argc == 3 ? 2 << 20 : 4096;
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | (argc == 3 ? MAP_HUGETLB : 0);
+    char *memory = mmap(0, size, PROT_READ | PROT_WRITE, flags, -1, 0);
     must(memory != MAP_FAILED);
     long start = now_ns();
-    for (size_t at = 0; at < size; at += 4096)
+    for (size_t at = 0; at < size; at += step)
         memory[at] = 1;
     say("%ld", now_ns() - start);
     return 0;

@@ -104,18 +104,13 @@ impl Ranges {
         }
         self.split(range.start, tell);
         self.split(range.end, tell);
-        let mut rest = self.by_start.split_off(&range.start);
-        let mut above = rest.split_off(&range.end);
-        // What is kept is put back by joining the smaller part to the larger one.
-        if above.len() > self.by_start.len() {
-            std::mem::swap(&mut self.by_start, &mut above);
+        // One by one: splitting the map off would look at all of it each time.
+        let mut taken = Vec::new();
+        while let Some((&start, &piece)) = self.by_start.range(range.clone()).next() {
+            self.by_start.remove(&start);
+            taken.push(Taken { pages: piece.end - start, payers: piece.payers });
         }
-        for (start, piece) in above {
-            self.by_start.insert(start, piece);
-        }
-        let taken =
-            |(start, piece): (u64, Piece)| Taken { pages: piece.end - start, payers: piece.payers };
-        rest.into_iter().map(taken).collect()
+        taken
     }
 
     /// Visits every piece: its length in huge pages, and its payers, to be changed.

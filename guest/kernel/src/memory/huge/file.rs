@@ -94,12 +94,11 @@ impl HugeFile {
     /// Gives up a range: pages, reservations and charges. Nothing maps the pages any more.
     pub(crate) fn drop_range(&self, range: &Range<u64>) {
         let mut pages = self.pages.borrow_mut();
-        let mut dropped = pages.split_off(&range.start);
-        let mut kept = dropped.split_off(&range.end);
-        pages.append(&mut kept);
-        let unused = self.reserved.borrow_mut().remove(range) - dropped.len() as u64;
-        for gfn in dropped.into_values() {
+        let mut unused = self.reserved.borrow_mut().remove(range);
+        while let Some((&page, &gfn)) = pages.range(range.clone()).next() {
+            pages.remove(&page);
             self.quota.give_back(gfn);
+            unused -= 1;
         }
         self.quota.unreserve(unused);
         host::huge_release(self.map, range);
