@@ -122,6 +122,39 @@ fn stat_says_what_the_host_is_and_counts_what_the_guest_asks_of_it() {
 
 #[test]
 #[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn timings_name_the_phases_of_a_start() {
+    let phases = |text: &str| -> Vec<(String, f64)> {
+        let words = text.lines().skip_while(|line| !line.starts_with("PHASE")).skip(1);
+        let row = |line: &str| {
+            let (name, took) = line.rsplit_once(' ').expect("two columns");
+            (name.trim().to_owned(), took.parse().expect("milliseconds"))
+        };
+        words.map(row).collect()
+    };
+    let machine = Machine::down_yet();
+    let mut run = machine.command("run");
+    run.arg("--timings").arg("--mount").arg(machine.mount()).arg("--").arg(program("quick"));
+    let ran = Running::start(run).finish();
+    assert_eq!((ran.status, ran.stdout.as_str()), (0, ""), "{}", ran.stderr);
+    let up = machine.try_up(&["--timings"]);
+    let (ran, up) = (phases(&ran.stderr), phases(&up.stdout));
+    for (phases, last) in [(&ran, "taken down"), (&up, "guest kernel")] {
+        let ((all, whole), parts) = phases.split_last().expect("rows");
+        assert_eq!(
+            (all.as_str(), parts.last().map(|(name, _)| name.as_str())),
+            ("all", Some(last))
+        );
+        assert!(
+            (parts.iter().map(|(_, took)| took).sum::<f64>() - whole).abs() < 0.5,
+            "{phases:?}"
+        );
+    }
+    assert!(ran.iter().any(|(name, _)| name == "program run"), "{ran:?}");
+    machine.finish();
+}
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
 fn down_ends_running_programs() {
     let machine = Machine::up();
     let group = machine.group("A");

@@ -5,6 +5,7 @@
 //! loads the kernel's ELF image, and starts the vCPU at its entry point in ring 3.
 
 use std::io::Cursor;
+use std::ops::Range;
 
 use linux_loader::loader::{Elf, KernelLoader};
 use memcg::HugeSize;
@@ -86,6 +87,31 @@ pub(crate) const DESCRIPTORS: Descriptors = Descriptors {
     idt: (DESCRIPTORS_GVA + IDT, IDT_LIMIT),
     tss: (DESCRIPTORS_GVA + TSS, TSS_LIMIT),
 };
+
+/// Frames that loading the kernel (`image`, or the one in the binary) will write: those of its
+/// segments with content. None where the image is not what it should be, which [`lay_out`] tells.
+pub(crate) fn image_frames(image: Option<&[u8]>) -> Vec<Range<u64>> {
+    let image = image.unwrap_or(KERNEL_IMAGE);
+    segments(image).unwrap_or_default()
+}
+
+/// The program headers of a 64-bit ELF file (System V gABI, "Program Header"): e_phoff is at 32,
+/// e_phnum at 56; a header of 56 bytes has p_paddr at 24 and p_filesz at 32.
+fn segments(image: &[u8]) -> Option<Vec<Range<u64>>> {
+    let word = |at: usize| {
+        let bytes = image.get(at..at.checked_add(8)?)?;
+        Some(u64::from_le_bytes(bytes.try_into().ok()?))
+    };
+    let first = usize::try_from(word(32)?).ok()?;
+    let count = usize::try_from(word(56)? & 0xffff).ok()?;
+    let frames = |number: usize| {
+        let header = first.checked_add(number * 56)?;
+        let start = word(header.checked_add(24)?)?;
+        let end = start.checked_add(word(header.checked_add(32)?)?)?;
+        Some(start / PAGE_SIZE..end.div_ceil(PAGE_SIZE))
+    };
+    (0..count).map(frames).collect()
+}
 
 /// Loads the kernel (`image`, or the one in the binary) and writes tables and the boot page.
 ///
@@ -233,6 +259,25 @@ fn pin_rings(memory: &GuestMemory) {
     for (gpa, count) in pages {
         for page in 0..count {
             memory.set_word(gpa + page * PAGE_SIZE, 511, 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_frames_begin_where_it_is_linked() {
+        let frames = image_frames(None);
+        assert_eq!(frames[0].start, vmcg_abi::layout::KERNEL_GPA / PAGE_SIZE);
+        assert!(frames.iter().all(|range| range.end - range.start < 1024), "{frames:?}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_image_has_no_frames() {
+        for bad in [&[][..], &[0xff; 64], &[0; 64], &KERNEL_IMAGE[..70]] {
+            assert_eq!(image_frames(Some(bad)), []);
         }
     }
 }

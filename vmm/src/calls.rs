@@ -10,6 +10,7 @@ use vmcg_abi::layout::{CALL_BUFFER_GPA, CALL_BUFFER_LEN, PAGE_SIZE};
 use vmcg_abi::page::shared;
 
 use crate::error::MachineError;
+use crate::fault;
 use crate::huge;
 use crate::jobs::{JobId, StreamError};
 use crate::machine::Machine;
@@ -78,6 +79,7 @@ fn dispatch(machine: &Machine, share: &mut Share, call: Call, a: [u64; ARGUMENTS
         Call::TaskGroup => task_group(machine, a[0]),
         Call::JobFetch => job_fetch(machine, share),
         Call::JobStarted => {
+            machine.timings.mark("program loaded");
             machine.jobs.started(job(a[0])?, tid(a[1])?);
             Ok(0)
         }
@@ -89,6 +91,7 @@ fn dispatch(machine: &Machine, share: &mut Share, call: Call, a: [u64; ARGUMENTS
         }
         Call::JobDone => {
             let status = u32::try_from(a[1]).map_err(|_| Errno::INVAL)?;
+            machine.timings.mark("program run");
             machine.jobs.done(job(a[0])?, status);
             Ok(0)
         }
@@ -122,8 +125,14 @@ fn log_line(machine: &Machine, gpa: u64, len: u64) -> Answer {
     Ok(0)
 }
 
-fn idle(machine: &Machine, deadline: u64) -> Answer {
+/// The guest kernel is up. Whoever waits for that may look at the timings at once.
+fn note_boot(machine: &Machine) {
+    machine.timings.mark("guest kernel");
     machine.gate.note_boot();
+}
+
+fn idle(machine: &Machine, deadline: u64) -> Answer {
+    note_boot(machine);
     // An event that was delivered after the guest last looked must not wait for the next one.
     if machine.memory.shared(shared::EVENTS_PENDING) == 0 {
         machine.gate.idle(machine.instant(deadline));
@@ -223,7 +232,7 @@ fn task_group(machine: &Machine, id: u64) -> Answer {
 
 /// Packs the next job as `vmcg_abi::call::job` describes it.
 fn job_fetch(machine: &Machine, share: &mut Share) -> Answer {
-    machine.gate.note_boot();
+    note_boot(machine);
     let Some(next) = machine.jobs.fetch() else { return Err(Errno::AGAIN) };
     let id = next.id;
     let Some((program, size)) = share.insert(next.program) else {
@@ -262,7 +271,7 @@ fn stream_read(machine: &Machine, a: [u64; ARGUMENTS_MAX]) -> Answer {
     let mut bytes = vec![0; length(a[2].min(TRANSFER_MAX), TRANSFER_MAX)?];
     machine.memory.slice(a[1], a[2].min(TRANSFER_MAX))?;
     let len = machine.jobs.stream_read(job(a[0])?, &mut bytes)?;
-    machine.memory.write(a[1], &bytes[..len])?;
+    fill(machine, a[1], &bytes[..len])?;
     Ok(len as u64)
 }
 
@@ -293,9 +302,16 @@ fn file_read(machine: &Machine, share: &mut Share, a: [u64; ARGUMENTS_MAX]) -> A
     machine.memory.slice(a[2], len)?;
     let mut bytes = vec![0; length(len, TRANSFER_MAX)?];
     let count = share.read_at(a[0], a[1], &mut bytes)?;
-    machine.memory.write(a[2], &bytes[..count])?;
+    fill(machine, a[2], &bytes[..count])?;
     remember_file(machine, share, a, count as u64);
     Ok(count as u64)
+}
+
+/// Writes into frames that may never have been touched.
+fn fill(machine: &Machine, gpa: u64, bytes: &[u8]) -> Result<(), BadRange> {
+    let end = gpa.saturating_add(bytes.len() as u64);
+    fault::bring_ahead(machine, gpa / PAGE_SIZE..end.div_ceil(PAGE_SIZE));
+    machine.memory.write(gpa, bytes)
 }
 
 /// Notes which frames a read has filled with whole pages of a file: their content need not be kept

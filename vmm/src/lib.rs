@@ -33,6 +33,7 @@ mod slot;
 mod stats;
 mod swap;
 mod tasks;
+pub mod timings;
 mod uffd;
 mod vcpu;
 mod waiting;

@@ -30,6 +30,7 @@ use crate::share::Share;
 use crate::stats::{Stats, UnknownCalls};
 use crate::swap::{Faulty, Swap, SwapDevice, SwapFile};
 use crate::tasks::Tasks;
+use crate::timings::Timings;
 use crate::uffd::Uffd;
 use crate::waiting::Waiting;
 use crate::{fault, slot, vcpu};
@@ -56,6 +57,8 @@ pub struct MachineConfig {
     pub account: bool,
     /// Pages a second that follow a task moved by `lazy` while the guest idles; 0 is none.
     pub settle_rate: u64,
+    /// Where the phases of the start are noted.
+    pub timings: Timings,
     /// Another guest kernel to boot than the one in the binary, for work on the kernel.
     pub kernel_image: Option<Vec<u8>>,
 }
@@ -100,6 +103,7 @@ pub struct Machine {
     pub(crate) stats: Stats,
     pub(crate) jobs: Arc<Jobs>,
     pub(crate) is_accounting: bool,
+    pub(crate) timings: Timings,
     pub(crate) host_kind: HostKind,
     pub(crate) kvm_stats: OnceLock<[KvmStats; 2]>,
     pub(crate) settle_rate: u64,
@@ -131,6 +135,7 @@ impl Machine {
         let huge = config.huge_pages.place(bytes)?;
         let kvm = open_kvm()?;
         let vm = kvm.create_vm().map_err(|why| kvm_error("a virtual machine", &why))?;
+        config.timings.mark("KVM");
         let memory = GuestMemory::new(bytes)?;
         let uffd = Uffd::open().map_err(|why| MachineError::Userfaultfd { why })?;
         uffd.register(memory.host_base(), bytes)
@@ -141,12 +146,14 @@ impl Machine {
             ..Default::default()
         };
         slot::set(&vm, region).map_err(|why| kvm_error("guest memory", &why))?;
+        config.timings.mark("guest memory");
         let frames = memory.frames();
         let refuse = |why| MachineError::Accounting { why };
         let mut memcg = Memcg::new(Config { frames, ..config.accounting }).map_err(refuse)?;
         huge.enter(&mut memcg);
         memcg.task_new(Tid::INIT, Tid::INIT, memcg.root()).map_err(refuse)?;
         let swap = config.swap.as_ref().map(make_swap).transpose()?;
+        config.timings.mark("accounting");
         let accounting = Accounting {
             memcg,
             tasks: Tasks::new(),
@@ -165,6 +172,7 @@ impl Machine {
             stats: Stats::default(),
             jobs,
             is_accounting: config.account,
+            timings: config.timings.clone(),
             host_kind: HostKind::find(),
             kvm_stats: OnceLock::new(),
             settle_rate: config.settle_rate,
@@ -221,11 +229,16 @@ impl Machine {
             direct_syscall: self.host_kind.runs_ring0(),
             random: [half(0), half(8)],
         };
+        self.timings.mark("vCPU");
+        for frames in boot::image_frames(self.kernel_image.as_deref()) {
+            fault::bring_ahead(self, frames);
+        }
         let layout = boot::lay_out(&self.memory, self.kernel_image.as_deref(), &facts)?;
         self.frame_table.store(layout.frame_table_gpa, Ordering::Release);
         self.first_free.store(layout.first_free_gfn, Ordering::Release);
         vcpu::set_up(&self.kvm, &cpu, layout.entry, self.host_kind)?;
         self.gate.attach(&raw mut cpu.get_kvm_run().immediate_exit);
+        self.timings.mark("guest laid out");
         vcpu::run(self, &mut cpu, share)
     }
 

@@ -13,6 +13,7 @@ use vmm::jobs::Jobs;
 use vmm::machine::Machine;
 use vmm::runtime::{Claim, Directory};
 use vmm::share::Share;
+use vmm::timings::Timings;
 
 use super::error::Error;
 use super::options::MachineOptions;
@@ -36,6 +37,8 @@ pub(super) enum MountAt {
 pub(super) struct Instance {
     /// The machine.
     pub(super) machine: Arc<Machine>,
+    /// Where its time went.
+    pub(super) timings: Timings,
     /// Its jobs.
     pub(super) jobs: Arc<Jobs>,
     share: Share,
@@ -60,6 +63,7 @@ impl Instance {
         let claim = files.claim()?;
         let mut share = Share::new(&options.share)
             .map_err(|why| Error::Share { path: options.share.clone(), why })?;
+        config.timings.mark("name and share");
         let jobs = Arc::new(Jobs::default());
         let machine = Machine::new(&config, Arc::clone(&jobs))?;
         let host = Arc::new(Host::new(Arc::clone(&machine), Arc::clone(&jobs)));
@@ -73,10 +77,12 @@ impl Instance {
             machine.tell(mounted.listeners());
             share.exclude(device(mounted.point())?);
         }
+        config.timings.mark("control files");
         let path = claim.files().socket();
         let server =
             Server::start(&path, host).map_err(|why| Error::Listen { path: path.clone(), why })?;
-        Ok(Self { machine, jobs, share, server, mounted, claim })
+        config.timings.mark("control socket");
+        Ok(Self { machine, timings: config.timings, jobs, share, server, mounted, claim })
     }
 
     /// Where the control files are.
@@ -94,14 +100,16 @@ impl Instance {
     /// # Errors
     /// The guest's failure.
     pub(super) fn run(self) -> Result<(), Error> {
-        let Self { machine, jobs, share, server, mounted, claim } = self;
+        let Self { machine, timings, jobs, share, server, mounted, claim } = self;
         let result = machine.run(share);
+        timings.mark("guest down");
         if !jobs.wait_idle(FLUSH_LIMIT) {
             log::warn!("{} clients have not taken all of their programs' output", jobs.count());
         }
         drop(server);
         drop(mounted);
         drop(claim);
+        timings.mark("taken down");
         Ok(result?)
     }
 }

@@ -8,6 +8,7 @@ use memcg::{Abi, Config, Hierarchy, Offline, Policy};
 use vmcg_abi::layout::{PAGE_SIZE, RAM_BYTES_MAX, RAM_BYTES_MIN};
 use vmm::machine::{MachineConfig, SwapConfig};
 use vmm::runtime::Files;
+use vmm::timings::Timings;
 
 use super::error::Error;
 use super::hugepages::HugePageList;
@@ -54,6 +55,9 @@ pub(super) struct MachineOptions {
     /// Boot this guest kernel instead of the one inside vmcg
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
+    /// Say where the time of the start goes, phase by phase
+    #[arg(long)]
+    pub(super) timings: bool,
     /// Answer first touches without charging anybody: to measure what charging costs
     #[arg(long, hide = true)]
     no_accounting: bool,
@@ -122,6 +126,7 @@ impl MachineOptions {
             },
             account: !self.no_accounting,
             settle_rate: self.settle_rate,
+            timings: Timings::default(),
         })
     }
 }

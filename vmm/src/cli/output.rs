@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::io::{Write, stderr, stdout};
+use std::time::Duration;
+
+use vmm::timings::Timings;
 
 use super::error::Error;
 
@@ -19,6 +22,23 @@ pub(super) fn complain(error: &dyn fmt::Display) {
     let line = error.to_string().replace('\n', " ");
     // Nobody listens: then there is nobody to tell that either.
     let _ = writeln!(stderr(), "vmcg: {line}");
+}
+
+/// Prints text on standard error, where it is not mixed with a program's output.
+pub(super) fn note(text: &dyn fmt::Display) {
+    // As for `complain`.
+    let _ = write!(stderr(), "{text}");
+}
+
+/// The table of phases for `--timings`.
+pub(super) fn phases(timings: &Timings) -> String {
+    let milliseconds = |took: Duration| format!("{:.2}", took.as_secs_f64() * 1e3);
+    let phases = timings.phases();
+    let mut rows = vec![vec!["PHASE".to_owned(), "MS".to_owned()]];
+    rows.extend(phases.iter().map(|(name, took)| vec![(*name).to_owned(), milliseconds(*took)]));
+    let whole = phases.iter().map(|(_, took)| *took).sum();
+    rows.push(vec!["all".to_owned(), milliseconds(whole)]);
+    table(&rows, &[false, true])
 }
 
 /// Lines up the columns of a table; the first row is the heading. Columns of numbers are to be

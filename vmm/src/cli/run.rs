@@ -12,7 +12,7 @@ use super::error::Error;
 use super::exec::exit_code;
 use super::instance::{Instance, MountAt};
 use super::size::Size;
-use super::{RunArgs, logging, program, signals};
+use super::{RunArgs, logging, output, program, signals};
 
 /// The program's group.
 const GROUP: &str = "run";
@@ -33,7 +33,11 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Error> {
     let (id, end) = submit(&instance, program, group)?;
     let jobs = Arc::clone(&instance.jobs);
     signals.handle(move |signal| jobs.signal(id, signal))?;
+    let timings = args.machine.timings.then(|| instance.timings.clone());
     let result = instance.run();
+    if let Some(timings) = timings {
+        output::note(&output::phases(&timings));
+    }
     match end.get() {
         Some(Progress::Ended(wait_status)) => Ok(exit_code(*wait_status)),
         // The guest's failure says more than that its jobs failed with it.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vmm::machine::{Machine, Readiness};
+use vmm::timings::Timings;
 
 use super::error::Error;
 use super::instance::{Instance, MountAt};
@@ -40,9 +41,10 @@ pub(super) fn run(args: &UpArgs) -> Result<ExitCode, Error> {
     let log = args.daemon.then(|| File::create(instance.claim().files().log())).transpose();
     let log = log.map_err(Error::system("make the log"))?;
     let machine = Arc::clone(&instance.machine);
+    let timings = args.machine.timings.then(|| instance.timings.clone());
     let announcing = std::thread::Builder::new()
         .name("announcer".to_owned())
-        .spawn(move || announce(&machine, &greeting, log))
+        .spawn(move || announce(&machine, &greeting, timings.as_ref(), log))
         .map_err(Error::system("make a thread"))?;
     // The guest's failure is the better story when both have one.
     instance.run()?;
@@ -57,7 +59,12 @@ fn greeting(args: &UpArgs, instance: &Instance) -> String {
 }
 
 /// Says that the machine is ready once it is, and lets a daemon go its own way.
-fn announce(machine: &Machine, greeting: &str, log: Option<File>) -> Result<(), Error> {
+fn announce(
+    machine: &Machine,
+    greeting: &str,
+    timings: Option<&Timings>,
+    log: Option<File>,
+) -> Result<(), Error> {
     match machine.wait_ready(Duration::from_secs(READY_LIMIT_S)) {
         Readiness::Ready => {}
         // The one who stopped it knows; a failure is told by the machine itself.
@@ -69,6 +76,10 @@ fn announce(machine: &Machine, greeting: &str, log: Option<File>) -> Result<(), 
     }
     // A machine whose starter has gone is a machine all the same.
     let _ = output::print(&greeting);
+    if let Some(timings) = timings {
+        // As for the greeting.
+        let _ = output::print(&output::phases(timings));
+    }
     let Some(log) = log else { return Ok(()) };
     let redirect = || -> std::io::Result<()> {
         let null = File::options().write(true).open("/dev/null")?;
