@@ -23,7 +23,8 @@ pub(crate) fn evict(
     let mut page = Page::ZERO;
     let mut answers: Vec<Evicted> = pages
         .iter()
-        .map(|&(gfn, kind)| match is_evictable(machine, contents, gfn) {
+        .map(|&(gfn, kind)| match is_evictable(machine, gfn) {
+            _ if contents.is_recent(gfn) => Evicted::Busy,
             true => secure(machine, contents, (gfn, kind), &mut page),
             false => Evicted::Locked,
         })
@@ -73,16 +74,13 @@ fn secure(
     }
 }
 
-/// Tells whether a frame has a page that may go: not what host and guest share from the start, not
-/// what the guest has locked, and not what the vCPU needs to get on.
-fn is_evictable(machine: &Machine, contents: &Contents, gfn: Gfn) -> bool {
+/// Tells whether a frame has a page that may go: not what host and guest share from the start, and not
+/// what the guest has locked.
+fn is_evictable(machine: &Machine, gfn: Gfn) -> bool {
     let table = machine.frame_table().and_then(|gpa| machine.memory.frame_table(gpa));
     let entry = table.and_then(|table| table.entry(gfn));
     let is_locked = entry.is_none_or(|entry| entry.flags() & FrameEntry::LOCKED != 0);
-    !is_locked
-        && !contents.is_recent(gfn)
-        && machine.is_handed_out(gfn)
-        && machine.memory.is_backed(gfn)
+    !is_locked && machine.is_handed_out(gfn) && machine.memory.is_backed(gfn)
 }
 
 /// Takes the mapping of frames away, so that their next touch is noticed.

@@ -42,6 +42,8 @@ pub enum Evicted {
     Dropped,
     /// It is locked in memory, and stays.
     Locked,
+    /// It is needed just now, and stays: it is among the youngest from now on.
+    Busy,
     /// Its content has nowhere to go: no swap, no free slot, or a device that fails. It stays.
     Failed,
 }

@@ -106,7 +106,8 @@ impl Memcg {
         for (&(gfn, frame), answer) in victims.iter().zip(answers) {
             run.done.scanned += 1;
             let is_old_news = frame.place() == Place::Unevictable && answer == Evicted::Locked;
-            run.gone += u64::from(answer != Evicted::Failed && !is_old_news);
+            let stays = matches!(answer, Evicted::Failed | Evicted::Busy) || is_old_news;
+            run.gone += u64::from(!stays);
             match answer {
                 Evicted::Swapped | Evicted::Zero => {
                     let (_, holder) = self.owners.resolve_mut(frame.owner());
@@ -121,6 +122,9 @@ impl Memcg {
                 }
                 Evicted::Locked => {
                     self.relist(gfn, frame, frame.with_place(Place::Unevictable));
+                }
+                Evicted::Busy => {
+                    self.relist(gfn, frame, frame.with_place(Place::Generation(YOUNGEST)));
                 }
                 Evicted::Failed if frame.sort() == Some(Sort::File) => {
                     run.gone += 1;

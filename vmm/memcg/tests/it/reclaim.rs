@@ -18,6 +18,7 @@ const FRAMES: u64 = 64;
 struct Swapper {
     slots: u64,
     locked: BTreeSet<Gfn>,
+    busy: BTreeSet<Gfn>,
     /// Pages of files that cannot be read again.
     lost: BTreeSet<Gfn>,
     evicted: Vec<Gfn>,
@@ -57,6 +58,9 @@ impl Swapper {
     fn evict_one(&mut self, gfn: Gfn, kind: Kind) -> Evicted {
         if self.locked.contains(&gfn) {
             return Evicted::Locked;
+        }
+        if self.busy.contains(&gfn) {
+            return Evicted::Busy;
         }
         let is_dropped = kind == Kind::File && !self.lost.contains(&gfn);
         if !is_dropped && self.slots == 0 {
@@ -260,6 +264,20 @@ fn locked_pages_stay_and_are_found_when_they_are_unlocked() {
     let done = reclaim(&mut m, &mut machine, a, (100, MEMORY));
     assert_eq!(done.reclaimed, 6, "also those nobody told of");
     assert_eq!(m.stat(a).unwrap().local.unevictable.get(), 0);
+}
+
+#[test]
+fn pages_that_are_needed_just_now_stay_and_become_young() {
+    let mut m = machine();
+    let a = m.create(m.root(), "a").unwrap();
+    charge(&mut m, a, 0..10, Kind::Anon);
+    let mut machine = swapper(100);
+    machine.busy.extend((0..4).map(Gfn::new));
+    let done = reclaim(&mut m, &mut machine, a, (100, MEMORY));
+    assert_eq!((done.reclaimed, done.is_exhausted), (6, true));
+    assert_eq!(m.generations(a).unwrap().iter().sum::<u64>(), 4, "they are not taken for locked");
+    machine.busy.clear();
+    assert_eq!(reclaim(&mut m, &mut machine, a, (100, MEMORY)).reclaimed, 4);
 }
 
 #[test]
