@@ -7,6 +7,8 @@
 mod flat;
 #[path = "bench/huge.rs"]
 mod huge;
+#[path = "bench/operations.rs"]
+mod operations;
 #[path = "bench/reads.rs"]
 mod reads;
 #[path = "bench/recharge.rs"]
@@ -32,8 +34,9 @@ use table::Row;
 type Measurement = (&'static str, fn() -> Vec<Row>);
 
 /// What is measured, in the order of the table. Names given as arguments choose.
-const MEASUREMENTS: [Measurement; 8] = [
+const MEASUREMENTS: [Measurement; 9] = [
     ("touch", || vec![touch::first_touch(), touch::recharge()]),
+    ("operations", operations::rows),
     ("recharge", recharge::rows),
     ("huge", huge::rows),
     ("reads", reads::rows),

@@ -26,6 +26,8 @@ mod limits;
 mod moving;
 #[path = "e2e/oracle.rs"]
 mod oracle;
+#[path = "e2e/programs.rs"]
+mod programs;
 #[path = "e2e/random.rs"]
 mod random;
 #[path = "e2e/reclaim.rs"]

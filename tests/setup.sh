@@ -14,9 +14,9 @@ install_package() { # PACKAGES REASON
         exit 1
     fi
     # shellcheck disable=SC2086 # several packages
-    if ! as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $1 >/dev/null 2>&1; then
+    if ! as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $1 >/dev/null 2>&1; then
         as_root apt-get update -qq >/dev/null
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $1 >/dev/null
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $1 >/dev/null
     fi
 }
 
@@ -31,6 +31,8 @@ can_link_statically || install_package "gcc libc6-dev" "the guest programs are C
 command -v stress-ng >/dev/null || install_package stress-ng "a test runs it in the guest, to see that nothing is left charged"
 
 [ -x /usr/bin/hugectl ] && ldconfig -p | grep -q libhugetlbfs || install_package "libhugetlbfs-bin libhugetlbfs0" "a test runs hugectl and hugeadm in the guest"
+
+command -v go >/dev/null || install_package golang-go "a test runs a Go program in the guest: many threads, no C library"
 
 if [ "$(id -u)" != 0 ] && ! command -v fusermount3 >/dev/null; then
     install_package fuse3 "only fusermount3 lets a user other than root mount the control files"

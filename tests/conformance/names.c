@@ -32,8 +32,8 @@ static void show(const char *path) {
     long result = err(lstat(path, &about));
     printf("%s: %ld", path, result);
     if (result == 0)
-        printf(" mode %o links %ld size %ld uid %d blocks %d", about.st_mode, (long)about.st_nlink,
-               S_ISDIR(about.st_mode) ? 0 : (long)about.st_size, about.st_uid, about.st_blksize == 4096);
+        printf(" mode %o links %ld size %ld mine %d blocks %d", about.st_mode, (long)about.st_nlink,
+               S_ISDIR(about.st_mode) ? 0 : (long)about.st_size, about.st_uid == getuid(), about.st_blksize == 4096);
     printf("\n");
 }
 

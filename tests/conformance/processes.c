@@ -246,7 +246,7 @@ static void inherited(void) {
     long result = err(waitpid(child, &status, 0));
     told("clone3", result, status);
     printf("bad flags %ld short %ld\n", err(syscall(SYS_clone, CLONE_THREAD, 0, 0, 0, 0)), err(syscall(SYS_clone3, &request, 8)));
-    printf("user %d %d %d group %d %d\n", getuid(), geteuid(), (int)err(setuid(0)), getgid(), getegid());
+    printf("user %d %ld group %d\n", getuid() == geteuid(), err(setuid(getuid())), getgid() == getegid());
 }
 
 int main(void) {

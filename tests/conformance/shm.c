@@ -41,6 +41,11 @@ int main(void) {
     printf("stat %d\n", shmctl(id, IPC_STAT, &about));
     printf("size %zu mappings %d mode %o mine %d\n", about.shm_segsz, (int)about.shm_nattch,
            about.shm_perm.mode, about.shm_cpid == getpid());
+    struct shm_info use;
+    struct shminfo limits;
+    printf("in use %d", shmctl(0, SHM_INFO, (void *)&use) >= 0 && use.used_ids >= 1 && use.shm_tot >= 3);
+    printf(" limits %d", shmctl(0, IPC_INFO, (void *)&limits) >= 0);
+    printf(" least %lu segments %lu\n", limits.shmmin, limits.shmmni);
     printf("remove %d\n", shmctl(id, IPC_RMID, NULL));
     printf("key free %d", shmget(key, 4096, 0));
     printf(" %d\n", errno);

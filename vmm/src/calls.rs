@@ -278,7 +278,21 @@ fn stream_read(machine: &Machine, a: [u64; ARGUMENTS_MAX]) -> Answer {
 /// length of the path in the buffer, flags.
 fn file_open(machine: &Machine, share: &mut Share, len: u64, flags: u64) -> Answer {
     let path = bytes(machine, CALL_BUFFER_GPA, len)?;
-    let (handle, found) = share.open(&path, flags & 1 == 0)?;
+    let follow = flags & 1 == 0;
+    let opened = share.open(&path, follow);
+    let may_lead_away = match &opened {
+        Ok((handle, _)) => share.may_have_followed(*handle, &path),
+        Err(error) => *error == Errno::NOENT,
+    };
+    if may_lead_away && let Some(elsewhere) = share.elsewhere(&path, follow) {
+        if let Ok((handle, _)) = opened {
+            share.close(handle)?;
+        }
+        let len = (elsewhere.len() as u64).to_le_bytes();
+        put_buffer(machine, &[&len[..], &elsewhere].concat())?;
+        return Err(Errno::XDEV);
+    }
+    let (handle, found) = opened?;
     put_buffer(machine, &stat_bytes(&found))?;
     Ok(handle)
 }

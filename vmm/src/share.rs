@@ -13,6 +13,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, SeekFrom, Stat};
 use rustix::io::Errno;
 use vmcg_abi::call::entry;
 
+mod elsewhere;
 mod lookup;
 
 /// Most files a guest may hold open; beyond it a lookup answers ENFILE.
@@ -68,6 +69,13 @@ impl Share {
         self.excluded = Some(dev);
     }
 
+    /// Where a symbolic link on the way along `path` leads into a tree that the guest has itself, as
+    /// a path there. Answers what [`Self::open`] cannot.
+    #[must_use]
+    pub fn elsewhere(&self, path: &[u8], follow: bool) -> Option<Vec<u8>> {
+        elsewhere::find(&self.root, path, follow, self.excluded)
+    }
+
     /// Looks up the absolute `path`; `follow` says whether a symbolic link at its end is followed.
     ///
     /// # Errors
@@ -87,6 +95,19 @@ impl Share {
             _ => found,
         };
         Ok((self.keep(opened)?, describe(&stat)))
+    }
+
+    /// Whether a handle's file may have been found through a symbolic link on the way along `path`.
+    #[must_use]
+    pub fn may_have_followed(&self, handle: u64, path: &[u8]) -> bool {
+        let name_of = |fd: &OwnedFd| {
+            let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+            rustix::fs::readlinkat(CWD, link, Vec::new()).map(std::ffi::CString::into_bytes)
+        };
+        let names = self.get(handle).and_then(|file| Ok([name_of(&self.root)?, name_of(file)?]));
+        let Ok([root, file]) = names else { return true };
+        let below = file.strip_prefix(root.strip_suffix(b"/").unwrap_or(&root));
+        below != Some(path)
     }
 
     /// Gives a file that was opened elsewhere (a job's program) a handle; returns it and the file's

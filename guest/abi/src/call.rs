@@ -60,6 +60,8 @@ pub enum Call {
 
     /// length of the absolute path in the buffer, flags (1 = do not follow a last symbolic link):
     /// looks it up in the share. Answer: a handle, or an error; a [`stat`] is left in the buffer.
+    /// -EXDEV: a symbolic link leads into one of `layout::GUEST_TREES`; the length of the path there
+    /// is left in the buffer's first word, and the path behind it.
     FileOpen = 48,
     /// handle: forgets it. Answer 0.
     FileClose = 49,

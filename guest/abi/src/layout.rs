@@ -17,6 +17,9 @@
 //!   after it   free frames
 //! ```
 
+/// Directories at the root that programs see as the guest kernel makes them, not as the share does.
+pub const GUEST_TREES: [&[u8]; 3] = [b"tmp", b"dev", b"proc"];
+
 /// Bytes in a page.
 pub const PAGE_SIZE: u64 = 4096;
 

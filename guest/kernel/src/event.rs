@@ -43,7 +43,7 @@ fn take(kernel: &mut Kernel, event: Event) {
             }
         }
         EventKind::Job => job::start_all(kernel),
-        EventKind::Window => file::terminal::signal_foreground(kernel, event.id, Signal::WINCH),
+        EventKind::Window => file::terminal::resize(kernel, event.id),
         EventKind::Stream => file::stream_ready(kernel, event.id),
         EventKind::Wait => set_held(kernel, tid, Hold::Held),
         EventKind::Wake => set_held(kernel, tid, Hold::Free),

@@ -20,6 +20,7 @@ pub(crate) mod path;
 pub(crate) mod pipe;
 mod procfs;
 mod share;
+pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod stream;
 pub(crate) mod table;

@@ -226,14 +226,29 @@ pub(crate) fn huge_free(first: Gfn) {
     let _ = call(Call::HugeFree, &[first.0]);
 }
 
+/// What a path of the share leads to.
+#[derive(Debug)]
+pub(crate) enum Opened {
+    /// A file, by its handle.
+    File(u64, HostStat),
+    /// This path, which lies in a tree that the guest has itself.
+    Elsewhere(Vec<u8>),
+}
+
 /// Looks an absolute path up in the share.
-pub(crate) fn file_open(path: &[u8], follow: Follow) -> Result<(u64, HostStat), Errno> {
+pub(crate) fn file_open(path: &[u8], follow: Follow) -> Result<Opened, Errno> {
     if path.len() > index(CALL_BUFFER_LEN) {
         return Err(Errno::ENAMETOOLONG);
     }
     let len = fill_buffer(path);
-    let handle = call(Call::FileOpen, &[len, u64::from(follow == Follow::No)])?;
-    Ok((handle, buffered_stat()))
+    match call(Call::FileOpen, &[len, u64::from(follow == Follow::No)]) {
+        Ok(handle) => Ok(Opened::File(handle, buffered_stat())),
+        Err(Errno::EXDEV) => {
+            let answer = buffer(buffer_word(0).saturating_add(8));
+            Ok(Opened::Elsewhere(answer.get(8..).unwrap_or_default().to_vec()))
+        }
+        Err(errno) => Err(errno),
+    }
 }
 
 /// The description of a file that the last call left in the buffer.

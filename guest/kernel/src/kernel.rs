@@ -4,7 +4,10 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::ptr::from_ref;
 
+use vmcg_abi::page::shared;
+
 use crate::file::Files;
+use crate::host;
 use crate::memory::frames::Frames;
 use crate::memory::huge::map::HugeMemory;
 use crate::memory::segment::Segments;
@@ -89,6 +92,14 @@ impl Kernel {
         let mut seen = BTreeSet::new();
         let spaces = self.tasks.values().map(|task| &task.space);
         spaces.filter(|space| seen.insert(from_ref(&***space).addr())).cloned().collect()
+    }
+
+    /// The task whose turn it is, for what is the same whichever descriptor leads there.
+    pub(crate) fn current(&self) -> Tid {
+        let word = host::shared_word(shared::CURRENT_TID);
+        Tid::from_word(word)
+            .filter(|tid| self.tasks.contains_key(tid))
+            .expect("a task has the turn")
     }
 
     /// The memory of a task.

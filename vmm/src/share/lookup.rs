@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 
 /// Symbolic links followed at most, as in Linux v6.12 include/linux/namei.h `MAXSYMLINKS`.
-const LINKS_MAX: usize = 40;
+pub(super) const LINKS_MAX: usize = 40;
 /// Times a lookup that raced with a rename is tried again.
 const RACES_MAX: usize = 32;
 
@@ -80,12 +80,16 @@ fn walk(
 }
 
 /// Puts the names of `path` on the stack, the first on top.
-fn push_names(names: &mut Vec<Vec<u8>>, path: &[u8]) {
+pub(super) fn push_names(names: &mut Vec<Vec<u8>>, path: &[u8]) {
     let parts = path.split(|&byte| byte == b'/');
     names.extend(parts.rev().filter(|name| !matches!(name, [] | [b'.'])).map(<[u8]>::to_vec));
 }
 
-fn step(directory: &OwnedFd, name: &[u8], excluded: Option<u64>) -> Result<OwnedFd, Errno> {
+pub(super) fn step(
+    directory: &OwnedFd,
+    name: &[u8],
+    excluded: Option<u64>,
+) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV;
     match rustix::fs::openat2(directory, name, flags, Mode::empty(), beneath) {

@@ -41,6 +41,27 @@ fn no_path_leads_out_of_the_share() {
 }
 
 #[test]
+fn a_link_into_a_tree_of_the_guest_is_told() {
+    let (place, share) = share();
+    let inside = place.path().join("inside");
+    fs::create_dir(inside.join("etc")).unwrap();
+    fs::create_dir(inside.join("tmp")).unwrap();
+    fs::write(inside.join("tmp/seen"), "the share's own").unwrap();
+    symlink("../proc/self/mounts", inside.join("etc/mtab")).unwrap();
+    symlink("/tmp", inside.join("scratch")).unwrap();
+    symlink("seen", inside.join("tmp/link")).unwrap();
+    symlink("/etc", inside.join("config")).unwrap();
+    let elsewhere = |path: &str, follow| share.elsewhere(path.as_bytes(), follow);
+    assert_eq!(elsewhere("/etc/mtab", true).as_deref(), Some(&b"/proc/self/mounts"[..]));
+    assert_eq!(elsewhere("/etc/mtab", false), None);
+    assert_eq!(elsewhere("/config/mtab", true).as_deref(), Some(&b"/proc/self/mounts"[..]));
+    assert_eq!(elsewhere("/scratch/new/x", false).as_deref(), Some(&b"/tmp/new/x"[..]));
+    assert_eq!(elsewhere("/tmp/link", true).as_deref(), Some(&b"/tmp/seen"[..]));
+    assert_eq!(elsewhere("/tmp/seen", true), None);
+    assert_eq!(elsewhere("/missing", true), None);
+}
+
+#[test]
 fn a_magic_link_does_not_lead_out_of_the_share() {
     let mut share = Share::new(Path::new("/proc")).unwrap();
     let path = format!("/{}/exe", std::process::id());

@@ -217,7 +217,8 @@ pub(crate) fn remove(
 
 /// Whether the share may have a file where a name of a tmpfs is.
 fn shows_through(slot: &Slot) -> bool {
-    slot.parent.shows_below() && super::share::ShareFile::open(&slot.path, Follow::No).is_ok()
+    let in_share = || super::share::ShareFile::open(&slot.path, Follow::No);
+    slot.parent.shows_below() && matches!(in_share(), Ok(Ok(_)))
 }
 
 /// rename(); whether an existing target may be replaced is the caller's to say.

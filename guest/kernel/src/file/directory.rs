@@ -181,7 +181,9 @@ fn gather_overlay(walk: Walk, path: &[u8], names: &mut Names) -> Result<(), Errn
 
 /// A directory of the share.
 fn gather_share(path: &[u8], names: &mut Names) -> Result<(), Errno> {
-    let file = super::share::ShareFile::open(path, Follow::Yes)?;
+    let Ok(file) = super::share::ShareFile::open(path, Follow::Yes)? else {
+        return Err(Errno::ENOENT);
+    };
     let mut cookie = 0;
     loop {
         if heap::is_short() {

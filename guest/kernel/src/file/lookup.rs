@@ -96,7 +96,7 @@ fn step(
         return match walk? {
             Walk::Node(node) => Ok(Step::Found(Found::Node(node))),
             Walk::Link(next) => Ok(Step::Link(next)),
-            Walk::Below => ShareFile::open(raw, follow).map(|file| Step::Found(Found::Share(file))),
+            Walk::Below => share_step(raw, follow),
         };
     }
     if let Some(rest) = path::below(text, b"/proc") {
@@ -112,7 +112,14 @@ fn step(
             SysEntry::Text(text) => Ok(Step::Found(Found::Text(text))),
         };
     }
-    ShareFile::open(raw, follow).map(|file| Step::Found(Found::Share(file)))
+    share_step(raw, follow)
+}
+
+fn share_step(raw: &[u8], follow: Follow) -> Result<Step, Errno> {
+    Ok(match ShareFile::open(raw, follow)? {
+        Ok(file) => Step::Found(Found::Share(file)),
+        Err(elsewhere) => Step::Link(elsewhere),
+    })
 }
 
 fn device_step(rest: &[u8], follow: Follow) -> Result<Step, Errno> {

@@ -11,6 +11,7 @@ use super::event::EventCounter;
 use super::lock::Ticket;
 use super::node::Node;
 use super::pipe::{Moved, PipeEnd};
+use super::signal::SignalFile;
 use super::socket::Socket;
 use super::stream::Stream;
 use super::timer::TimerFile;
@@ -90,6 +91,8 @@ pub(crate) enum Body {
     Event(EventCounter),
     /// A timer.
     Timer(TimerFile),
+    /// Signals that are read.
+    Signal(SignalFile),
     /// A set of files that are waited for together.
     Epoll(Epoll),
     /// A place in the file system that was opened with O_PATH.
@@ -156,7 +159,8 @@ impl OpenFile {
             Body::Cached(_) | Body::Memory(..) | Body::Text(..) | Body::Directory(_) => true,
             Body::Device(_) => true,
             Body::Stream(_) | Body::Pipe(_) | Body::Socket(_) => false,
-            Body::Event(_) | Body::Timer(_) | Body::Epoll(_) | Body::Path(_) => false,
+            Body::Event(_) | Body::Timer(_) | Body::Signal(_) => false,
+            Body::Epoll(_) | Body::Path(_) => false,
         }
     }
 
@@ -187,6 +191,7 @@ impl OpenFile {
             Body::Socket(socket) => return socket.read(kernel, into),
             Body::Event(counter) => return counter.read(kernel, into),
             Body::Timer(timer) => return timer.read(kernel, into),
+            Body::Signal(signals) => return signals.read(kernel, into),
             Body::Directory(_) => return Err(Errno::EISDIR),
             Body::Epoll(_) => return Err(Errno::EINVAL),
             Body::Path(_) => return Err(Errno::EBADF),
@@ -213,7 +218,7 @@ impl OpenFile {
             Body::Pipe(end) => return write_pipe(kernel, end, from),
             Body::Socket(socket) => return socket.write(kernel, from),
             Body::Event(counter) => return counter.write(kernel, from),
-            Body::Epoll(_) | Body::Timer(_) => return Err(Errno::EINVAL),
+            Body::Epoll(_) | Body::Timer(_) | Body::Signal(_) => return Err(Errno::EINVAL),
             Body::Cached(_) | Body::Text(..) | Body::Directory(_) | Body::Path(_) => {
                 return Err(Errno::EBADF);
             }
@@ -235,7 +240,9 @@ impl OpenFile {
                 None => anonymous(end.wait_id(), mode::FIFO | 0o600),
             },
             Body::Socket(socket) => anonymous(socket.id(), mode::SOCKET | 0o777),
-            Body::Event(_) | Body::Timer(_) | Body::Epoll(_) => anonymous(1, 0o600),
+            Body::Event(_) | Body::Timer(_) | Body::Signal(_) | Body::Epoll(_) => {
+                anonymous(1, 0o600)
+            }
         }
     }
 
@@ -247,6 +254,7 @@ impl OpenFile {
             Body::Socket(socket) => socket.readiness(),
             Body::Event(counter) => counter.readiness(),
             Body::Timer(timer) => timer.readiness(kernel),
+            Body::Signal(signals) => signals.readiness(kernel),
             Body::Epoll(epoll) => epoll.readiness(kernel),
             _ => Readiness { can_read: true, can_write: true, ..Readiness::default() },
         }
@@ -257,7 +265,7 @@ impl OpenFile {
         match &self.body {
             Body::Stream(stream) => !stream.is_file(),
             Body::Pipe(_) | Body::Socket(_) | Body::Event(_) => true,
-            Body::Timer(_) | Body::Epoll(_) => true,
+            Body::Timer(_) | Body::Signal(_) | Body::Epoll(_) => true,
             _ => false,
         }
     }
@@ -281,6 +289,7 @@ impl OpenFile {
             Body::Socket(socket) => socket.wait_keys(keys),
             Body::Event(counter) => keys.push(WaitKey::Object(counter.wait_id())),
             Body::Timer(timer) => keys.push(WaitKey::Object(timer.wait_id())),
+            Body::Signal(signals) => keys.push(WaitKey::Object(signals.wait_id())),
             Body::Epoll(epoll) => epoll.wait_keys(keys),
             _ => {}
         }

@@ -1,10 +1,11 @@
 //! Files of the share: a read-only view of a directory of the host.
 
 use alloc::rc::{Rc, Weak};
+use alloc::vec::Vec;
 
 use super::uapi::{SECTOR_LEN, Stat};
 use crate::errno::Errno;
-use crate::host::{self, Follow, HostStat};
+use crate::host::{self, Follow, HostStat, Opened};
 use crate::kernel::Kernel;
 use crate::memory::object::Object;
 
@@ -24,10 +25,13 @@ pub(crate) struct CachedObject {
 }
 
 impl ShareFile {
-    /// Looks an absolute path up.
-    pub(crate) fn open(path: &[u8], follow: Follow) -> Result<Self, Errno> {
-        let (handle, host_stat) = host::file_open(path, follow)?;
-        Ok(Self { handle, host_stat, is_owner: true })
+    /// Looks an absolute path up; where a symbolic link leads into a tree of the guest's own, answers
+    /// the path there.
+    pub(crate) fn open(path: &[u8], follow: Follow) -> Result<Result<Self, Vec<u8>>, Errno> {
+        Ok(match host::file_open(path, follow)? {
+            Opened::File(handle, host_stat) => Ok(Self { handle, host_stat, is_owner: true }),
+            Opened::Elsewhere(path) => Err(path),
+        })
     }
 
     /// The host's handle, good for as long as this lives.

@@ -95,6 +95,18 @@ impl Stream {
         }
     }
 
+    /// When a read of a terminal gives up; the read that follows knows whether it is late.
+    pub(crate) fn start_read(&self, kernel: &mut Kernel, set_before: Option<u64>) -> Option<u64> {
+        if !self.is_terminal() {
+            return None;
+        }
+        let now = kernel.clock.now();
+        let terminal = kernel.files.terminal_mut(self.job);
+        let deadline = terminal.read_deadline(now, set_before);
+        terminal.is_late = deadline.is_some_and(|deadline| now >= deadline);
+        deadline
+    }
+
     /// Writes. Standard input can be written where it is a terminal, as its output.
     pub(crate) fn write(&self, kernel: &mut Kernel, from: &[u8]) -> Result<Transfer, Errno> {
         if self.is_terminal() {
@@ -111,7 +123,11 @@ impl Stream {
     /// Writes to the terminal a piece that the host takes whole or not at all.
     fn display(&self, kernel: &mut Kernel, from: &[u8]) -> Result<Transfer, Errno> {
         let taken = from.len().min(terminal::PIECE_LEN);
-        let shown = kernel.files.terminal_mut(self.job).shown(&from[..taken]);
+        let terminal = kernel.files.terminal_mut(self.job);
+        if terminal.is_stopped {
+            return Ok(Transfer::Wait(self.key()));
+        }
+        let shown = terminal.shown(&from[..taken]);
         match terminal::display(self.job, &shown) {
             Ok(()) => Ok(Transfer::Done(taken)),
             Err(Errno::EAGAIN) => Ok(Transfer::Wait(self.key())),

@@ -51,6 +51,14 @@ pub(crate) struct Terminal {
     is_quoting: bool,
     /// The client's terminal is gone.
     is_ended: bool,
+    /// A key has stopped the output.
+    pub(crate) is_stopped: bool,
+    /// When something was typed last, in nanoseconds since boot.
+    typed_ns: u64,
+    /// The timer of the read that is about to be made has run out (VTIME).
+    pub(crate) is_late: bool,
+    /// Rows and columns that a program set (TIOCSWINSZ).
+    pub(crate) window: Option<(u16, u16)>,
 }
 
 impl Terminal {
@@ -68,6 +76,12 @@ impl Terminal {
         if !self.settings.has_local(local::CANONICAL) && !self.line.is_empty() {
             self.end_line();
         }
+    }
+
+    /// Nothing more can be read: every read is told the end.
+    pub(crate) fn end(&mut self) {
+        self.flush();
+        self.is_ended = true;
     }
 
     /// Throws away what was typed.
@@ -91,9 +105,21 @@ impl Terminal {
         self.is_ended || !self.lines.is_empty()
     }
 
+    /// When a read of raw mode gives up (VTIME): after its start where none is asked for (VMIN), else
+    /// after the last character, once there is one.
+    pub(crate) fn read_deadline(&self, now: u64, set_before: Option<u64>) -> Option<u64> {
+        const TENTH_NS: u64 = 100_000_000;
+        let timer = u64::from(self.settings.character(control::TIME)) * TENTH_NS;
+        let has_least = self.settings.character(control::MIN) > 0;
+        match has_least {
+            _ if timer == 0 || self.settings.has_local(local::CANONICAL) => None,
+            false => set_before.or(Some(now.saturating_add(timer))),
+            true if self.unread() > 0 => Some(self.typed_ns.saturating_add(timer)),
+            true => None,
+        }
+    }
+
     /// Reads one line, or in raw mode what there is; `None` where the caller waits for more.
-    ///
-    /// The timer between characters (VTIME) is taken as expired.
     pub(crate) fn read(&mut self, into: &mut [u8]) -> Option<usize> {
         if self.settings.has_local(local::CANONICAL) {
             let Some(line) = self.lines.front_mut() else {
@@ -106,9 +132,10 @@ impl Terminal {
             return Some(len);
         }
         let least = usize::from(self.settings.character(control::MIN)).min(into.len());
-        let timer = self.settings.character(control::TIME);
-        let least = if timer > 0 { least.min(1) } else { least };
-        if index(self.unread()) < least && !self.is_ended {
+        let has_timer = self.settings.character(control::TIME) > 0;
+        let least = if has_timer { least.max(1) } else { least };
+        let is_late = core::mem::take(&mut self.is_late);
+        if index(self.unread()) < least.min(into.len()) && !self.is_ended && !is_late {
             return None;
         }
         let mut done = 0;
@@ -185,7 +212,9 @@ pub(crate) fn take_input(kernel: &mut Kernel, job: u32) {
             }
             Ok(len) => index(len).min(LOOK_LEN),
         };
+        let now = kernel.clock.now();
         let terminal = kernel.files.terminal_mut(job);
+        terminal.typed_ns = now;
         let mut effects = Effects::default();
         for &byte in &bytes[..len] {
             terminal.type_character(byte, &mut effects);
@@ -198,6 +227,12 @@ pub(crate) fn take_input(kernel: &mut Kernel, job: u32) {
             signal_foreground(kernel, job, signal);
         }
     }
+}
+
+/// The client's terminal has another size, which goes before what a program set.
+pub(crate) fn resize(kernel: &mut Kernel, job: u32) {
+    kernel.files.terminal_mut(job).window = None;
+    signal_foreground(kernel, job, Signal::WINCH);
 }
 
 /// Sends a signal to every process in the foreground of a job's terminal.

@@ -6,7 +6,7 @@ use alloc::rc::{Rc, Weak};
 use super::object::Object;
 
 /// Most segments there are (SHMMNI).
-const SEGMENTS_MAX: usize = 4096;
+pub(crate) const SEGMENTS_MAX: usize = 4096;
 
 /// The memory of a segment.
 #[derive(Debug)]
@@ -70,6 +70,12 @@ impl Segments {
     /// The same, to be changed.
     pub(crate) fn get_mut(&mut self, id: u32) -> Option<&mut Segment> {
         self.by_id.get_mut(&id).filter(|segment| segment.object().is_some())
+    }
+
+    /// Every segment that lives, with its number, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Segment)> {
+        let living = self.by_id.iter().filter(|(_, segment)| segment.object().is_some());
+        living.map(|(id, segment)| (*id, segment))
     }
 
     /// The number of the segment with this key.

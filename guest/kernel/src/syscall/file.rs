@@ -32,7 +32,7 @@ pub(crate) const CALLS: &[Entry] = &[
     (5, "fstat", stat::fstat),
     (6, "lstat", stat::lstat),
     (8, "lseek", descriptor::lseek),
-    (16, "ioctl", ioctl::ioctl), // partial: terminals (no IXON, VTIME, TIOCSWINSZ), FIONREAD, FIONBIO, FIOCLEX, FIONCLEX
+    (16, "ioctl", ioctl::ioctl), // partial: terminals, FIONREAD, FIONBIO, FIOCLEX, FIONCLEX
     (17, "pread64", transfer::pread64),
     (18, "pwrite64", transfer::pwrite64),
     (19, "readv", transfer::readv),
@@ -67,6 +67,7 @@ pub(crate) const CALLS: &[Entry] = &[
     (133, "mknod", name::mknod), // partial: regular files and fifos
     (137, "statfs", stat::statfs),
     (138, "fstatfs", stat::fstatfs),
+    (153, "vhangup", ioctl::vhangup),
     (162, "sync", descriptor::sync),
     (187, "readahead", descriptor::fsync),
     (188, "setxattr", extended::by_path), // partial: no file system has attributes

@@ -19,17 +19,13 @@ use crate::memory::huge::HugeSize;
 use crate::memory::huge::map::Reserve;
 use crate::memory::map::Placement;
 use crate::memory::object::Object;
-use crate::memory::segment::Segment;
+use crate::memory::segment::{SEGMENTS_MAX, Segment};
 use crate::number::{low_u32, page_ceil};
 use crate::time::SECOND_NS;
 
 /// The group's rows.
-pub(crate) const CALLS: &[Entry] = &[
-    (29, "shmget", shmget),
-    (30, "shmat", shmat),
-    (31, "shmctl", shmctl), // partial: no IPC_INFO, SHM_INFO, SHM_STAT
-    (67, "shmdt", shmdt),
-];
+pub(crate) const CALLS: &[Entry] =
+    &[(29, "shmget", shmget), (30, "shmat", shmat), (31, "shmctl", shmctl), (67, "shmdt", shmdt)];
 
 /// Permission bits of a mode.
 const PERMISSIONS: u32 = 0o777;
@@ -162,6 +158,10 @@ fn shmctl(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> 
     const REMOVE: u32 = 0;
     const SET: u32 = 1;
     const STAT: u32 = 2;
+    const LIMITS: u32 = 3;
+    const STAT_BY_PLACE: u32 = 13;
+    const USE: u32 = 14;
+    const STAT_OF_ANY: u32 = 15;
     const LOCK: u32 = 11;
     const UNLOCK: u32 = 12;
     /// Offset of the mode in a `struct shmid_ds`.
@@ -175,6 +175,20 @@ fn shmctl(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> 
             let words = described(kernel, id)?;
             user.write_words(gva, &words)?;
         }
+        // The place of a segment in the kernel's table is its number here.
+        STAT_BY_PLACE | STAT_OF_ANY => {
+            let words = described(kernel, id)?;
+            user.write_words(gva, &words)?;
+            return Ok(Outcome::Done(id.into()));
+        }
+        LIMITS => {
+            user.write_words(gva, &LIMIT_WORDS)?;
+            return Ok(Outcome::Done(last_id(kernel)));
+        }
+        USE => {
+            user.write_words(gva, &in_use(kernel))?;
+            return Ok(Outcome::Done(last_id(kernel)));
+        }
         SET => {
             let mode = user.read_half(gva.wrapping_add(MODE))? & PERMISSIONS;
             let now = kernel.clock.realtime() / SECOND_NS;
@@ -186,6 +200,29 @@ fn shmctl(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> 
         _ => return Err(Errno::EINVAL),
     }
     Ok(Outcome::Done(0))
+}
+
+/// A `struct shminfo`: bytes of a segment, most and least; segments of the system and of a process;
+/// pages of all; four spare words. As Linux has them by default.
+const LIMIT_WORDS: [u64; 9] = {
+    const NO_LIMIT: u64 = u64::MAX - (1 << 24);
+    [NO_LIMIT, 1, SEGMENTS_MAX as u64, SEGMENTS_MAX as u64, NO_LIMIT, 0, 0, 0, 0]
+};
+
+/// The highest number of a segment.
+fn last_id(kernel: &Kernel) -> u64 {
+    kernel.segments.iter().last().map_or(0, |(id, _)| id.into())
+}
+
+/// A `struct shm_info`: segments, their pages, those in memory, and three words about swap.
+fn in_use(kernel: &Kernel) -> [u64; 6] {
+    let mut words = [0; 6];
+    for (_, segment) in kernel.segments.iter() {
+        words[0] += 1;
+        words[1] += segment.size.div_ceil(PAGE_SIZE);
+        words[2] += segment.object().map_or(0, |object| object.page_count());
+    }
+    words
 }
 
 /// A `struct shmid_ds`: owner and mode, size, three times, two processes, mappings, two spare words.

@@ -1,5 +1,6 @@
 //! System calls of signals: actions, masks, waiting for signals, the alternate stack.
 
+mod file;
 mod send;
 mod timer;
 
@@ -29,6 +30,8 @@ pub(crate) const CALLS: &[Entry] = &[
     (131, "sigaltstack", sigaltstack),
     (200, "tkill", send::tkill),
     (234, "tgkill", send::tgkill),
+    (282, "signalfd", file::signalfd),
+    (289, "signalfd4", file::signalfd4),
     (297, "rt_tgsigqueueinfo", send::rt_tgsigqueueinfo),
 ];
 

@@ -24,6 +24,9 @@ impl Terminal {
             return;
         }
         let Some(byte) = self.translate(byte) else { return };
+        if self.stops_or_starts(byte) {
+            return;
+        }
         if self.settings.has_local(local::SIGNALS)
             && let Some(signal) = self.signal_of(byte)
         {
@@ -37,6 +40,23 @@ impl Terminal {
         } else {
             self.insert(byte, effects);
         }
+    }
+
+    /// Stops the output or lets it go on (IXON); answers whether the key was for that.
+    fn stops_or_starts(&mut self, byte: u8) -> bool {
+        if !self.settings.has_input(input::STOPS_OUTPUT) {
+            self.is_stopped = false;
+            return false;
+        }
+        let stops = self.settings.is(control::STOP, byte);
+        // One key may do both, in turn.
+        let starts = self.settings.is(control::START, byte) && (self.is_stopped || !stops);
+        if starts || self.settings.has_input(input::ANY_STARTS) && !stops {
+            self.is_stopped = false;
+        } else if stops {
+            self.is_stopped = true;
+        }
+        stops || starts
     }
 
     /// Exchanges carriage return and newline as the settings say; `None` drops the character.

@@ -11,6 +11,10 @@ pub(super) mod input {
     pub(in super::super) const NEWLINE_TO_RETURN: u32 = 0o100;
     pub(in super::super) const IGNORE_RETURN: u32 = 0o200;
     pub(in super::super) const RETURN_TO_NEWLINE: u32 = 0o400;
+    /// IXON: keys stop the output and let it go on.
+    pub(in super::super) const STOPS_OUTPUT: u32 = 0o2000;
+    /// IXANY: any key lets it go on.
+    pub(in super::super) const ANY_STARTS: u32 = 0o4000;
     pub(in super::super) const UTF8: u32 = 0o40000;
 }
 
@@ -41,6 +45,8 @@ pub(super) mod control {
     pub(in super::super) const END: usize = 4;
     pub(in super::super) const TIME: usize = 5;
     pub(in super::super) const MIN: usize = 6;
+    pub(in super::super) const START: usize = 8;
+    pub(in super::super) const STOP: usize = 9;
     pub(in super::super) const SUSPEND: usize = 10;
     pub(in super::super) const END_OF_LINE: usize = 11;
     pub(in super::super) const ERASE_WORD: usize = 14;
@@ -86,12 +92,11 @@ impl Settings {
 }
 
 impl Default for Settings {
-    /// Those of a Linux terminal (tty_std_termios), without IXON, as nothing stops the output here,
-    /// and with IUTF8, as terminal emulators have it.
+    /// Those of a Linux terminal (tty_std_termios), with IUTF8, as terminal emulators have it.
     fn default() -> Self {
-        /// ICRNL | IUTF8, OPOST | ONLCR, B38400 | CS8 | CREAD | HUPCL, and ISIG | ICANON | ECHO |
+        /// ICRNL | IXON | IUTF8, OPOST | ONLCR, B38400 | CS8 | CREAD | HUPCL, and ISIG | ICANON | ECHO |
         /// ECHOE | ECHOK | ECHOCTL | ECHOKE | IEXTEN.
-        const FLAGS: [u32; FLAG_WORDS] = [0x4100, 0x5, 0x4bf, 0x8a3b];
+        const FLAGS: [u32; FLAG_WORDS] = [0x4500, 0x5, 0x4bf, 0x8a3b];
         /// INTR, QUIT, ERASE, KILL, EOF, TIME, MIN, SWTC, START, STOP, SUSP, EOL, REPRINT, DISCARD,
         /// WERASE, LNEXT, EOL2 (INIT_C_CC).
         const DEFAULTS: [u8; 17] = [3, 28, 127, 21, 4, 0, 1, 0, 17, 19, 26, 0, 18, 15, 23, 22, 0];

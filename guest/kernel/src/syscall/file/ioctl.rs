@@ -2,18 +2,19 @@
 //!
 //! Source: Linux v6.12 include/uapi/asm-generic/ioctls.h and termbits.h.
 
-use super::super::request::{Outcome, Request};
+use super::super::request::{Outcome, Request, WaitKey};
 use super::file_of;
 use crate::errno::Errno;
 use crate::file::open_file::Body;
 use crate::file::stream::Stream;
 use crate::file::table::OnExec;
-use crate::file::terminal::{Flush, SETTINGS_LEN};
+use crate::file::terminal::{Flush, SETTINGS_LEN, hang_up, signal_foreground};
 use crate::file::uapi::open;
 use crate::file::{OpenFile, table_of};
 use crate::host;
 use crate::kernel::Kernel;
 use crate::number::{Tid, low_u32};
+use crate::signal::Signal;
 
 /// Requests.
 mod code {
@@ -28,6 +29,7 @@ mod code {
     pub(super) const TIOCSPGRP: u32 = 0x5410;
     pub(super) const TIOCOUTQ: u32 = 0x5411;
     pub(super) const TIOCGWINSZ: u32 = 0x5413;
+    pub(super) const TIOCSWINSZ: u32 = 0x5414;
     pub(super) const FIONREAD: u32 = 0x541b;
     pub(super) const FIONBIO: u32 = 0x5421;
     pub(super) const TIOCGSID: u32 = 0x5429;
@@ -72,6 +74,17 @@ pub(super) fn ioctl(kernel: &mut Kernel, request: &mut Request) -> Result<Outcom
     Ok(Outcome::Done(0))
 }
 
+/// vhangup(): the terminal of the caller's job, if it has one, ends for all who use it.
+pub(super) fn vhangup(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    let job = kernel.process_of(request.tid).job;
+    if kernel.files.has_terminal(job) {
+        kernel.files.terminal_mut(job).end();
+        hang_up(kernel, job);
+        kernel.wake(WaitKey::Stream(job));
+    }
+    Ok(Outcome::Done(0))
+}
+
 /// Bytes that can be read without waiting.
 fn unread(kernel: &mut Kernel, file: &OpenFile) -> Result<u32, Errno> {
     let len = match &file.body {
@@ -112,9 +125,20 @@ fn terminal(
         code::TCFLSH | code::TCSBRK => Ok(()),
         code::TIOCOUTQ => user.write_half(argument, 0),
         code::TIOCGWINSZ => {
-            let (rows, columns) = host::stream_window(stream.job()).unwrap_or_default();
+            let window = terminal.window.or_else(|| host::stream_window(stream.job()));
+            let (rows, columns) = window.unwrap_or_default();
             user.write_half(argument, u32::from(rows) | u32::from(columns) << 16)?;
             user.write_half(argument + 4, 0)
+        }
+        code::TIOCSWINSZ => {
+            let [r0, r1, c0, c1] = user.read_half(argument)?.to_le_bytes();
+            let window = (u16::from_le_bytes([r0, r1]), u16::from_le_bytes([c0, c1]));
+            let former = terminal.window.or_else(|| host::stream_window(stream.job()));
+            terminal.window = Some(window);
+            if former != Some(window) {
+                signal_foreground(kernel, stream.job(), Signal::WINCH);
+            }
+            Ok(())
         }
         code::TIOCGPGRP => user.write_half(argument, terminal.foreground.unwrap_or(own_group).0),
         code::TIOCSPGRP => {

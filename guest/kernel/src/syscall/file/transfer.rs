@@ -151,7 +151,8 @@ pub(in crate::syscall) fn wait_for(
         (false, done) => {
             request.progress = done;
             let on_signal = if done > 0 { OnSignal::Return(done) } else { OnSignal::Restart };
-            Ok(Outcome::Block(Wait::on(key).with_on_signal(on_signal)))
+            let wait = Wait::on(key).with_deadline(request.deadline);
+            Ok(Outcome::Block(wait.with_on_signal(on_signal)))
         }
     }
 }
@@ -171,6 +172,9 @@ fn do_read(
     {
         // The signal that has just been sent stops the caller; then it tries again.
         return Ok(Outcome::Block(Wait::forever()));
+    }
+    if let Body::Stream(stream) = &file.body {
+        request.deadline = stream.start_read(kernel, request.deadline);
     }
     let start = position.start(file);
     let mut buffer = vec![0; spans.total.min(CHUNK_LEN)];

@@ -108,10 +108,11 @@ fn to_task(
     Ok(Outcome::Done(0))
 }
 
-/// Reads the `siginfo_t` that a program made up for another one.
+/// Reads the `siginfo_t` that a program made up for the process `target`.
 fn given_info(
     kernel: &Kernel,
     request: &Request,
+    target: Tid,
     signal: Signal,
     gva: u64,
 ) -> Result<SignalInfo, Errno> {
@@ -120,8 +121,9 @@ fn given_info(
     let half = |at: usize| i32::from_le_bytes([0, 1, 2, 3].map(|i| bytes[at + i]));
     let value = u64::from_le_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|i| bytes[24 + i]));
     let code = half(8);
-    // Codes from 0 up are the kernel's own; a program may not claim them.
-    if code >= 0 || code == code::TKILL {
+    // Codes from 0 up are the kernel's own; a program may claim them to itself alone.
+    let is_own = kernel.task(request.tid).process == target;
+    if !is_own && (code >= 0 || code == code::TKILL) {
         return Err(Errno::EPERM);
     }
     let pid = Tid(half(16).cast_unsigned());
@@ -139,7 +141,7 @@ pub(super) fn rt_sigqueueinfo(
     let pid = Tid::from_word(pid).filter(|pid| kernel.processes.contains_key(pid));
     let pid = pid.ok_or(Errno::ESRCH)?;
     if let Some(signal) = signal {
-        let info = given_info(kernel, request, signal, info_gva)?;
+        let info = given_info(kernel, request, pid, signal, info_gva)?;
         if !send_process(kernel, pid, info) {
             return Err(Errno::EAGAIN);
         }
@@ -160,7 +162,7 @@ pub(super) fn rt_tgsigqueueinfo(
         return Err(Errno::ESRCH);
     }
     if let Some(signal) = signal {
-        let info = given_info(kernel, request, signal, info_gva)?;
+        let info = given_info(kernel, request, pid, signal, info_gva)?;
         if !send_task(kernel, tid, info) {
             return Err(Errno::EAGAIN);
         }

@@ -1,0 +1,99 @@
+//! Programs as they come: each runs in the guest as it does natively.
+
+use std::fs;
+use std::process::Command;
+
+use vmcg_tests::machine::Machine;
+use vmcg_tests::running::Running;
+
+/// Many goroutines on several threads, a mutex, channels, timers, the collector, and a child process.
+const GO: &str = r#"package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"sync"
+	"time"
+)
+
+func main() {
+	runtime.GOMAXPROCS(4)
+	fmt.Println("hello from", runtime.GOOS, runtime.GOARCH, os.Args[1:])
+	var group sync.WaitGroup
+	var lock sync.Mutex
+	sum := 0
+	squares := make(chan int)
+	for i := 0; i < 100; i++ {
+		group.Add(1)
+		go func(n int) {
+			defer group.Done()
+			runtime.LockOSThread()
+			held := make([]byte, 100000)
+			held[n] = byte(n)
+			time.Sleep(time.Millisecond)
+			lock.Lock()
+			sum += int(held[n])
+			lock.Unlock()
+			squares <- n * n
+		}(i)
+	}
+	go func() { group.Wait(); close(squares) }()
+	total := 0
+	for square := range squares {
+		total += square
+	}
+	runtime.GC()
+	fmt.Println(sum, total)
+	output, err := exec.Command("/bin/echo", "from a child").Output()
+	fmt.Print(string(output), err, "\n")
+	select {
+	case <-time.After(10 * time.Millisecond):
+		fmt.Println("late")
+	case <-make(chan int):
+		os.Exit(3)
+	}
+}
+"#;
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn a_go_program_with_a_hundred_threads_runs() {
+    let machine = Machine::up();
+    let group = machine.group("A");
+    let source = machine.folder().join("hello.go");
+    let program = machine.folder().join("hello");
+    fs::write(&source, GO).expect("a file in a new folder");
+    let mut go = Command::new("go");
+    go.args(["build", "-o"]).arg(&program).arg(&source).env("CGO_ENABLED", "0");
+    go.env("GOCACHE", machine.folder().join("cache")).env("GO111MODULE", "off");
+    let built = Running::start(go).finish();
+    assert_eq!(built.status, 0, "`make setup` installs go: {}", built.stderr);
+    let mut native = Command::new(&program);
+    native.args(["one", "two"]);
+    let native = Running::start(native).finish();
+    assert_eq!(native.status, 0, "{}", native.stderr);
+    let guest = machine.exec_file(&group, program.as_os_str(), &["one", "two"]).finish();
+    assert_eq!(guest, native);
+    machine.finish();
+}
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn a_link_of_the_share_into_a_tree_of_the_guest_leads_there() {
+    let machine = Machine::up();
+    let group = machine.group("A");
+    let share = tempfile::Builder::new().prefix("share").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
+    let share = share.expect("a folder in the target folder");
+    std::os::unix::fs::symlink("/proc/self/cgroup", share.path().join("cgroup")).expect("a link");
+    std::os::unix::fs::symlink("/tmp", share.path().join("scratch")).expect("a link");
+    let script = format!(
+        "cd {}; cat cgroup; echo text > scratch/made-in-the-guest; cat /tmp/made-in-the-guest; \
+         ls scratch | grep made; rm scratch/made-in-the-guest",
+        share.path().display()
+    );
+    let told = machine.exec_file(&group, "/bin/sh".as_ref(), &["-c", &script]).finish();
+    assert_eq!(told.stdout, "1:memory:/A\ntext\nmade-in-the-guest\n", "{}", told.stderr);
+    machine.finish();
+}
