@@ -24,6 +24,8 @@ mod huge_programs;
 mod limits;
 #[path = "e2e/moving.rs"]
 mod moving;
+#[path = "e2e/oom.rs"]
+mod oom;
 #[path = "e2e/oracle.rs"]
 mod oracle;
 #[path = "e2e/programs.rs"]

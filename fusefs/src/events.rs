@@ -35,23 +35,6 @@ pub enum Pressure {
     Critical,
 }
 
-impl Pressure {
-    /// Tells how hard it was to find `found` of the pages that were `wanted` (Linux v6.18
-    /// mm/vmpressure.c `vmpressure_calc_level`). Differs from Linux, where pages are looked at one by
-    /// one and 512 of them make one signal: each search for room makes one.
-    #[must_use]
-    pub fn of(wanted: u64, found: u64) -> Self {
-        const MEDIUM_PERCENT: u64 = 60;
-        const CRITICAL_PERCENT: u64 = 95;
-        let missing = wanted.saturating_sub(found);
-        match missing.saturating_mul(100).checked_div(wanted).unwrap_or(0) {
-            CRITICAL_PERCENT.. => Self::Critical,
-            MEDIUM_PERCENT.. => Self::Medium,
-            _ => Self::Low,
-        }
-    }
-}
-
 /// Where the machine reports what somebody may be listening for. Call it without any lock held. It
 /// does not keep the file system alive; when that is gone, nobody listens.
 #[derive(Clone)]
@@ -214,18 +197,5 @@ impl Service {
                 }
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Pressure;
-
-    #[test]
-    fn pressure_grows_with_what_was_not_found() {
-        let levels = [(1, 1), (100, 41), (100, 40), (100, 6), (100, 5), (1, 0), (0, 0)];
-        let levels = levels.map(|(wanted, found)| Pressure::of(wanted, found));
-        let [low, medium, critical] = [Pressure::Low, Pressure::Medium, Pressure::Critical];
-        assert_eq!(levels, [low, low, medium, medium, critical, critical, low]);
     }
 }

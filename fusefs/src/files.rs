@@ -164,6 +164,7 @@ pub(crate) static FILES: &[ControlFile] = &[
     },
     ControlFile { name: "memory.pressure_level", mode: 0, shown: Shown::Classic, ..RW },
     ControlFile { name: "memory.pressure_level", shown: Shown::Linux618, ..RO },
+    ControlFile { name: "memory.pressure", read: Read::Own(text::pressure), ..OWN_RO },
     ControlFile {
         name: "memory.stat",
         shown: Shown::Classic,

@@ -1,7 +1,7 @@
 //! What the file system needs from the machine. The machine monitor implements it, and so do the
 //! fakes of the tests.
 
-use memcg::{GroupId, Memcg, MoveError, Pages, Scope, Skipped, Tid};
+use memcg::{GroupId, Memcg, MoveError, Pages, Resource, Scope, Skipped, Stall, Tid};
 
 use crate::slabinfo::SlabCache;
 
@@ -28,12 +28,20 @@ pub trait Host: Send + Sync + 'static {
         interrupted: &dyn Fn() -> bool,
     ) -> Result<(), MoveFailure>;
 
-    /// Tries to free `wanted` pages of `group` and its descendants; returns how many it freed, zero
-    /// when trying again is no use. Never kills anyone. May pause the guest.
-    fn reclaim(&self, group: GroupId, wanted: Pages) -> Pages {
+    /// Tries to lower what `group` and its descendants use of `resource` by `wanted` pages; returns by
+    /// how many it did, zero when trying again is no use. Never kills anyone. May pause the guest.
+    fn reclaim(&self, group: GroupId, resource: Resource, wanted: Pages) -> Pages {
         // A machine that cannot reclaim need not say so.
-        let (_, _) = (group, wanted);
+        let (_, _, _) = (group, resource, wanted);
         Pages::ZERO
+    }
+
+    /// Returns how much time the tasks of `group` and below have lost waiting for memory; `None` when
+    /// there is no such group.
+    fn stall(&self, group: GroupId) -> Option<Stall> {
+        // A machine in which nobody waits need not say so.
+        let _ = group;
+        Some(Stall::default())
     }
 
     /// Returns what the last move of a task out of `group` did.

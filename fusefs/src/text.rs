@@ -185,6 +185,21 @@ pub(crate) fn recharge_policy(memcg: &Memcg, group: GroupId, text: &mut String) 
     Ok(())
 }
 
+/// Writes `memory.pressure`, as Linux v6.12 kernel/sched/psi.c `psi_show` does.
+pub(crate) fn pressure(service: &Service, group: GroupId, text: &mut String) -> errno::Result<()> {
+    let stall = service.host.stall(group).ok_or(fuser::Errno::ENODEV)?;
+    for (name, share) in [("some", stall.some), ("full", stall.full)] {
+        text.push_str(name);
+        for (seconds, average) in [10, 60, 300].into_iter().zip(share.averages) {
+            // Writing to a string does not fail.
+            let _ = write!(text, " avg{seconds}={}.{:02}", average / 100, average % 100);
+        }
+        // As above.
+        let _ = writeln!(text, " total={}", share.total_us);
+    }
+    Ok(())
+}
+
 /// Writes `memory.recharge_last`: what the last move of a task out of the group did; nothing when
 /// there was none.
 pub(crate) fn recharge_last(

@@ -146,7 +146,7 @@ pub(crate) fn force_empty(writing: &Writing<'_>) -> Result<()> {
     loop {
         let counter = service.accounting(|memcg| memcg.counter(group, Resource::Memory));
         let usage = counter.map_err(errno::of_group)?.usage();
-        if usage.is_zero() || service.host.reclaim(group, usage).is_zero() {
+        if usage.is_zero() || service.host.reclaim(group, Resource::Memory, usage).is_zero() {
             return Ok(());
         }
         if client.is_interrupted() {
@@ -185,7 +185,7 @@ impl<'a> Writing<'a> {
             let Err((why, obstacle)) = self.try_limit(resource, limit) else { return Ok(()) };
             rounds += 1;
             let obstacle = obstacle.filter(|_| rounds <= RECLAIM_ROUNDS_MAX);
-            let reclaim = |(group, wanted)| self.service.host.reclaim(group, wanted);
+            let reclaim = |(group, wanted)| self.service.host.reclaim(group, resource, wanted);
             if obstacle.map_or(Pages::ZERO, reclaim).is_zero() {
                 return Err(errno::of_group(why));
             }

@@ -56,7 +56,7 @@ enum Command {
     /// Verify the invariants of a machine; exit status 1 and a report when one is broken
     Check(Named),
     /// Show what a machine counted: exits, faults, system calls it does not have
-    Stat(Named),
+    Stat(StatArgs),
     /// Play a scenario once for each set of options, each time on a fresh machine
     Compare(CompareArgs),
     /// End a machine: its programs are killed, its control files unmounted
@@ -68,6 +68,15 @@ struct Named {
     /// Which machine
     #[arg(long, default_value = "default")]
     name: String,
+}
+
+#[derive(Debug, Args)]
+struct StatArgs {
+    #[command(flatten)]
+    named: Named,
+    /// Show what the last times were like that a group was out of memory
+    #[arg(long)]
+    oom: bool,
 }
 
 #[derive(Debug, Args)]
@@ -189,7 +198,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Ps(args) => show::tasks(&args.named.name),
         Command::Top(args) => show::top(&args),
         Command::Check(named) => show::check(&named.name),
-        Command::Stat(named) => show::stat(&named.name),
+        Command::Stat(args) if args.oom => show::ooms(&args.named.name),
+        Command::Stat(args) => show::stat(&args.named.name),
         Command::Compare(args) => compare::run(&args),
         Command::Down(named) => down::run(&named.name),
     };

@@ -11,6 +11,7 @@ use memcg::GroupId;
 
 use crate::jobs::Jobs;
 use crate::moves::MoveRecord;
+use crate::oom::OomRecord;
 use crate::report::{Stat, TaskRow};
 
 pub mod protocol;
@@ -39,6 +40,8 @@ pub trait Controlled: Send + Sync + 'static {
     fn tasks(&self) -> Vec<TaskRow>;
     /// The last moves of tasks between groups, oldest first.
     fn moves(&self) -> Vec<MoveRecord>;
+    /// The last times that a group was out of memory, oldest first.
+    fn ooms(&self) -> Vec<OomRecord>;
     /// Broken invariants; none when all is well.
     fn check(&self) -> Vec<String>;
     /// Figures of the machine.

@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::ops::Range;
 use std::os::fd::AsFd;
 
-use memcg::{ChargeError, Fault, Gfn, GroupId, Kind, Payer, Resource, Tid};
+use memcg::{ChargeError, Fault, Gfn, Kind, Payer, Resource, Tid};
 use rustix::event::{PollFd, PollFlags, poll};
 use vmcg_abi::frame::FrameKind;
 use vmcg_abi::layout::PAGE_SIZE;
@@ -17,7 +17,6 @@ use vmcg_abi::page::shared;
 
 use crate::contents::Filling;
 use crate::machine::{Accounting, Machine};
-use crate::news::News;
 use crate::oom;
 use crate::stats::Stats;
 use crate::swap::Page;
@@ -99,10 +98,14 @@ fn bring(
     gfn: Gfn,
     page: u64,
 ) -> std::io::Result<()> {
-    if machine.is_accounting {
-        charge(machine, accounting, gfn);
-    }
+    let (payer, kind) = payer_of(machine, accounting, gfn);
     let is_away = accounting.contents.is_away(gfn);
+    if is_away {
+        stall(machine, accounting, payer);
+    }
+    if machine.is_accounting {
+        charge(machine, accounting, gfn, (payer, kind));
+    }
     let mut content = Page::ZERO;
     let filling =
         if is_away { accounting.contents.fetch(gfn, &mut content) } else { Filling::Zeros };
@@ -111,20 +114,24 @@ fn bring(
         Filling::Content => machine.uffd.copy(page, &content.0),
         Filling::Zeros => machine.uffd.zero(page),
         Filling::Lost => {
-            lose(machine, accounting, gfn);
+            lose(machine, gfn, payer);
             machine.uffd.zero(page)
         }
     };
     accounting.contents.note_back(gfn);
     let counter = if is_away { &machine.stats.refaults } else { &machine.stats.faults };
     Stats::count(counter, 1);
+    if let Payer::Task(tid) = payer {
+        // False for the many that did not have to wait.
+        let waited = accounting.memcg.stall_end(tid, machine.microseconds());
+        log::trace!("task {tid} goes on; waited: {waited}");
+    }
     installed
 }
 
 /// The content of a frame cannot be had any more: whoever wants it is killed, as by a memory error.
-fn lose(machine: &Machine, accounting: &mut Accounting, gfn: Gfn) {
+fn lose(machine: &Machine, gfn: Gfn, payer: Payer) {
     Stats::count(&machine.stats.lost, 1);
-    let (payer, _) = payer_of(machine, accounting, gfn);
     log::error!("the content of guest frame {:#x} is lost; {payer:?} cannot go on", gfn.get());
     if let Payer::Task(tid) = payer {
         oom::send_kill(machine, tid);
@@ -133,8 +140,7 @@ fn lose(machine: &Machine, accounting: &mut Accounting, gfn: Gfn) {
 
 /// Charges `gfn`, whatever it takes: to whom the guest names as current or, when its content is in
 /// swap, to whom it belongs.
-fn charge(machine: &Machine, accounting: &mut Accounting, gfn: Gfn) {
-    let (payer, kind) = payer_of(machine, accounting, gfn);
+fn charge(machine: &Machine, accounting: &mut Accounting, gfn: Gfn, (payer, kind): (Payer, Kind)) {
     let bill =
         if accounting.memcg.is_swapped(gfn) { Bill::Swapped } else { Bill::New(payer, kind) };
     if let Payer::Task(tid) = payer {
@@ -150,16 +156,16 @@ fn charge(machine: &Machine, accounting: &mut Accounting, gfn: Gfn) {
             (accounting.memcg.root(), Resource::Memory)
         }
     };
+    stall(machine, accounting, payer);
     while machine.find_room(accounting, group, resource) {
         match bill.attempt(accounting, gfn) {
-            Ok(()) => return note_search(accounting, group, 1),
+            Ok(()) => return,
             Err(ChargeError::Refused { group: other, resource: which }) => {
                 (group, resource) = (other, which);
             }
             Err(_) => break,
         }
     }
-    note_search(accounting, group, 0);
     Stats::count(&machine.stats.forced, 1);
     if bill.force(accounting, gfn).is_err() {
         Stats::count(&machine.stats.guest_lies, 1);
@@ -197,9 +203,12 @@ impl Bill {
     }
 }
 
-/// Notes that one page was wanted in a group at its limit, and how many were found.
-fn note_search(accounting: &mut Accounting, group: GroupId, found: u64) {
-    accounting.news.push(News::Reclaimed { group, wanted: 1, found });
+/// Notes that the task waits for memory from now on, until its fault is answered.
+fn stall(machine: &Machine, accounting: &mut Accounting, payer: Payer) {
+    if let Payer::Task(tid) = payer {
+        let is_new = accounting.memcg.stall_begin(tid, machine.microseconds());
+        log::trace!("task {tid} waits for memory: {is_new}");
+    }
 }
 
 /// Who pays for `gfn`, and for what, by what the guest says.

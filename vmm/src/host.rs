@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use fusefs::{GroupEvent, MoveFailure, Recharge};
-use memcg::{GroupId, Hierarchy, Memcg, MoveError, Pages, Resource, Scope, Skipped, Tid};
+use memcg::{GroupId, Hierarchy, Memcg, MoveError, Pages, Resource, Scope, Skipped, Stall, Tid};
 
 use crate::control::Controlled;
 use crate::control::protocol::GroupRow;
 use crate::jobs::Jobs;
 use crate::machine::Machine;
 use crate::moves::MoveRecord;
+use crate::oom::OomRecord;
 use crate::report::{Stat, TaskRow};
 
 /// A machine with its jobs and the place where its control files are.
@@ -71,9 +72,14 @@ impl fusefs::Host for Host {
         }
     }
 
-    fn reclaim(&self, group: GroupId, wanted: Pages) -> Pages {
-        log::debug!("{wanted} pages wanted of {group:?}");
-        self.machine.reclaim(group, Resource::Memory, wanted)
+    fn reclaim(&self, group: GroupId, resource: Resource, wanted: Pages) -> Pages {
+        log::debug!("{wanted} pages of {resource:?} wanted of {group:?}");
+        self.machine.reclaim(group, resource, wanted)
+    }
+
+    fn stall(&self, group: GroupId) -> Option<Stall> {
+        let now_us = self.machine.microseconds();
+        self.ask(|memcg| memcg.stall(group, now_us).ok())?
     }
 
     fn last_recharge(&self, group: GroupId) -> Option<Recharge> {
@@ -145,6 +151,10 @@ impl Controlled for Host {
 
     fn moves(&self) -> Vec<MoveRecord> {
         self.machine.moves()
+    }
+
+    fn ooms(&self) -> Vec<OomRecord> {
+        self.machine.ooms()
     }
 
     fn check(&self) -> Vec<String> {

@@ -23,7 +23,7 @@ pub mod machine;
 mod memory;
 pub mod moves;
 mod news;
-mod oom;
+pub mod oom;
 mod reclaim;
 pub mod report;
 pub mod runtime;

@@ -26,6 +26,7 @@ use crate::kvm_stats::KvmStats;
 use crate::memory::GuestMemory;
 use crate::moves::MoveLog;
 use crate::news::{Locked, News};
+use crate::oom::OomLog;
 use crate::share::Share;
 use crate::stats::{Stats, UnknownCalls};
 use crate::swap::{Faulty, Swap, SwapDevice, SwapFile};
@@ -87,6 +88,8 @@ pub(crate) struct Accounting {
     pub(crate) moves: MoveLog,
     /// Where the content of frames without a page is.
     pub(crate) contents: Contents,
+    /// The last times that a group was out of memory.
+    pub(crate) ooms: OomLog,
     /// Who waits for a move to end.
     pub(crate) waiting: Waiting,
     /// What to tell when the lock is released.
@@ -160,6 +163,7 @@ impl Machine {
             unknown_calls: UnknownCalls::default(),
             moves: MoveLog::default(),
             contents: Contents::new(frames, swap),
+            ooms: OomLog::default(),
             waiting: Waiting::default(),
             news: Vec::new(),
         };
@@ -286,7 +290,7 @@ impl Machine {
     /// Takes the accounting lock. Caller holds no lock.
     pub(crate) fn lock(&self) -> Locked<'_> {
         let guard = self.accounting.lock().expect("no thread panics with the accounting locked");
-        Locked::new(guard, self.listeners.get())
+        Locked::new(guard, self.listeners.get(), &self.gate)
     }
 
     /// Notes whom to tell what clients of the control files may be listening for. Only the first
@@ -304,6 +308,11 @@ impl Machine {
     /// Nanoseconds since the machine was made.
     pub(crate) fn nanoseconds(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Microseconds since the machine was made.
+    pub(crate) fn microseconds(&self) -> u64 {
+        self.nanoseconds() / 1000
     }
 
     /// The instant that is `nanoseconds` after the machine was made; `None` if that is never.

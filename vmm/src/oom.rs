@@ -1,39 +1,132 @@
 //! Out of memory: a page had to be charged over a limit, because its fault must be answered. Somebody
-//! is killed, or waits.
+//! is killed, or the task waits, or its system call fails.
 
-use memcg::{GroupId, Payer, Tid};
+use std::collections::VecDeque;
+
+use memcg::{Counter, GroupId, OomReport, Pages, Payer, Resource, Tid, Verdict};
+use serde::{Deserialize, Serialize};
 use vmcg_abi::event::{Event, EventKind};
+use vmcg_abi::page::shared;
 
 use crate::guest::RealGuest;
 use crate::machine::{Accounting, Machine};
 use crate::news::News;
+use crate::tasks::Tasks;
+
+/// Records that are kept.
+const RECORDS_MAX: usize = 8;
+
+/// One time that a group was out of memory, for `vmcg stat --oom`. Amounts are in pages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OomRecord {
+    /// How many there were before.
+    pub number: u64,
+    /// Seconds since the machine was made.
+    pub seconds: u64,
+    /// Path of the group whose limit was in the way.
+    pub group: String,
+    /// Memory, memory and swap, and kernel memory of the group.
+    pub counters: Vec<OomCounter>,
+    /// The biggest processes of the group and below, the biggest first.
+    pub tasks: Vec<OomTaskRow>,
+    /// How many more there were.
+    pub tasks_left_out: u64,
+    /// What was done about it.
+    pub outcome: OomOutcome,
+}
+
+/// What a group may use of something, and uses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OomCounter {
+    /// `memory`, `memsw` or `kmem`.
+    pub name: String,
+    /// Pages charged.
+    pub usage: u64,
+    /// `None` is no limit.
+    pub limit: Option<u64>,
+    /// Charges refused.
+    pub failcnt: u64,
+}
+
+/// A process that could be killed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OomTaskRow {
+    /// Task id in the guest.
+    pub tid: u32,
+    /// Program.
+    pub command: String,
+    /// Pages in memory, pages in swap and page tables, as far as the group is charged for them.
+    pub pages: [u64; 3],
+}
+
+/// What becomes of a group that is out of memory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OomOutcome {
+    /// This task is killed.
+    Killed(u32),
+    /// Whoever needs memory waits (`oom_kill_disable`).
+    Waits,
+    /// There is nobody to kill.
+    Nobody,
+}
+
+/// The last records, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct OomLog(VecDeque<OomRecord>);
+
+impl OomLog {
+    /// The records, oldest first.
+    pub(crate) fn list(&self) -> Vec<OomRecord> {
+        self.0.iter().cloned().collect()
+    }
+
+    fn add(&mut self, record: OomRecord) {
+        if self.0.len() == RECORDS_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back(record);
+    }
+}
 
 /// Acts when a page that `payer` touched found no room in `group`.
 pub(crate) fn strike(machine: &Machine, accounting: &mut Accounting, group: GroupId, payer: Payer) {
     if let Payer::Task(tid) = payer
         && accounting.waiting.hold(&accounting.memcg, group, tid)
     {
-        return machine.gate.send(Event { kind: EventKind::Wait, argument: 0, id: tid.get() });
+        return send(machine, EventKind::Wait, tid);
     }
-    kill(machine, accounting, group);
+    if is_somebody_dying(accounting, group) {
+        return;
+    }
+    accounting.news.push(News::OutOfMemory(group));
+    let Accounting { memcg, tasks, contents, .. } = accounting;
+    let verdict = memcg.out_of_memory(&mut RealGuest::new(machine, tasks, contents), group);
+    let record = memcg.oom_reports().last().map(|report| {
+        let seconds = machine.nanoseconds() / 1_000_000_000;
+        describe(report, seconds, verdict, tasks)
+    });
+    record.into_iter().for_each(|record| accounting.ooms.add(record));
+    match verdict {
+        Verdict::Kill(victim) => kill(machine, accounting, group, victim),
+        Verdict::Wait => wait(machine, accounting, group, payer),
+        Verdict::Nobody => {}
+    }
 }
 
-/// Picks a victim in the group that refused and tells the guest to kill it. A victim that has been
-/// told already is on its way out: nobody else dies meanwhile.
-fn kill(machine: &Machine, accounting: &mut Accounting, group: GroupId) {
-    let Accounting { memcg, tasks, contents, news, .. } = accounting;
+/// Whether a victim of the group has been told already and is on its way out: nobody else dies
+/// meanwhile.
+fn is_somebody_dying(accounting: &Accounting, group: GroupId) -> bool {
+    let Accounting { memcg, tasks, .. } = accounting;
     let is_below = |tid| {
         let mut above = std::iter::successors(memcg.task_group(tid), |&at| memcg.parent(at));
         above.any(|at| at == group)
     };
-    if tasks.iter().any(|(tid, task)| task.is_dying && is_below(tid)) {
-        return;
-    }
-    news.push(News::OutOfMemory(group));
-    let Some(victim) = memcg.oom_victim(group, &mut RealGuest::new(machine, tasks, contents))
-    else {
-        return;
-    };
+    tasks.iter().any(|(tid, task)| task.is_dying && is_below(tid))
+}
+
+/// Tells the guest to kill the victim.
+fn kill(machine: &Machine, accounting: &mut Accounting, group: GroupId, victim: Tid) {
+    let Accounting { memcg, tasks, .. } = accounting;
     let path = memcg.path(group).unwrap_or_default();
     log::info!("{path} is out of memory: killing task {victim}");
     let counted = memcg.task_group(victim).map(|at| memcg.note_oom_kill(at));
@@ -42,7 +135,66 @@ fn kill(machine: &Machine, accounting: &mut Accounting, group: GroupId) {
     tasks.set_dying(victim);
 }
 
+/// Holds the task that touched the page, until there is room for it. What a system call touches is
+/// refused instead, if it can still be: the kernel looks before the next page.
+fn wait(machine: &Machine, accounting: &mut Accounting, group: GroupId, payer: Payer) {
+    let Payer::Task(tid) = payer else { return };
+    if machine.memory.shared(shared::IN_SYSTEM_CALL) != 0 {
+        return machine.memory.set_shared(shared::MEMORY_REFUSED, 1);
+    }
+    match accounting.memcg.oom_wait_begin(group, tid) {
+        Ok(()) => send(machine, EventKind::Wait, tid),
+        // The page is charged to a group of somebody else, who left it in swap: he pays, it runs.
+        Err(why) => log::debug!("task {tid} does not wait: {why}"),
+    }
+}
+
 /// Tells the guest to kill a task, as if by SIGKILL.
 pub(crate) fn send_kill(machine: &Machine, tid: Tid) {
-    machine.gate.send(Event { kind: EventKind::Kill, argument: 0, id: tid.get() });
+    send(machine, EventKind::Kill, tid);
+}
+
+fn send(machine: &Machine, kind: EventKind, tid: Tid) {
+    machine.gate.send(Event { kind, argument: 0, id: tid.get() });
+}
+
+fn describe(report: &OomReport, seconds: u64, verdict: Verdict, tasks: &Tasks) -> OomRecord {
+    let counters =
+        report.counters.iter().map(|(resource, counter)| describe_counter(*resource, counter));
+    let name = |tid| tasks.get(tid).map_or_else(String::new, |task| task.name.clone());
+    let rows = report.tasks.iter().map(|task| OomTaskRow {
+        tid: task.tid.get(),
+        command: name(task.tid),
+        pages: [task.resident, task.swapped, task.page_tables].map(Pages::get),
+    });
+    OomRecord {
+        number: report.number,
+        seconds,
+        group: report.path.clone(),
+        counters: counters.collect(),
+        tasks: rows.collect(),
+        tasks_left_out: report.tasks_left_out,
+        outcome: match verdict {
+            Verdict::Kill(tid) => OomOutcome::Killed(tid.get()),
+            Verdict::Wait => OomOutcome::Waits,
+            Verdict::Nobody => OomOutcome::Nobody,
+        },
+    }
+}
+
+fn describe_counter(resource: Resource, counter: &Counter) -> OomCounter {
+    let name = match resource {
+        Resource::Memory => "memory",
+        Resource::Memsw => "memsw",
+        Resource::Kmem => "kmem",
+        Resource::Tcp => "kmem.tcp",
+        Resource::Huge(..) => "hugetlb",
+    };
+    let limit = counter.limit();
+    OomCounter {
+        name: name.to_owned(),
+        usage: counter.usage().get(),
+        limit: (!limit.is_unlimited()).then_some(limit.get()),
+        failcnt: counter.failcnt(),
+    }
 }

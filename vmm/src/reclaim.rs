@@ -7,26 +7,26 @@ use memcg::{Effort, GroupId, Memcg, Pages, Reclaimed, Resource};
 
 use crate::guest::RealGuest;
 use crate::machine::{Accounting, Machine};
-use crate::news::News;
 
 /// Pages that a refused charge makes room for, so that the next ones find some.
 const BATCH_PAGES: u64 = 32;
 /// How long a writer of a control file works before it looks whether it is wanted elsewhere.
 const ROUND: Duration = Duration::from_millis(10);
 
-/// How long to go on looking for pages that can be evicted: each look is at some pages or the last
-/// one, and a page that was found old stays so until it is touched.
+/// How often to go on looking for pages that can be evicted. The accounting says when there are none;
+/// this ends the search all the same, whatever the guest says of its pages.
 struct Looks(u64);
 
 impl Looks {
+    /// More than the looks at a group in which every page has to be aged before one is evicted.
     fn new(memcg: &Memcg, group: GroupId) -> Self {
         let counter = memcg.counter(group, Resource::Memory);
-        Self(4 * counter.map_or(0, |counter| counter.usage().get()))
+        Self(1000 + 4 * counter.map_or(0, |counter| counter.usage().get()))
     }
 
     fn are_over(&mut self, done: &Reclaimed) -> bool {
-        self.0 = self.0.saturating_sub(done.scanned);
-        done.is_exhausted || done.scanned == 0 || self.0 == 0
+        self.0 = self.0.saturating_sub(done.scanned.max(1));
+        done.is_exhausted || self.0 == 0
     }
 }
 
@@ -89,7 +89,6 @@ impl Machine {
             }
             is_over |= start.elapsed() > ROUND && found > 0;
             if is_over {
-                accounting.news.push(News::Reclaimed { group, wanted: wanted.get(), found });
                 return Pages::new(found);
             }
         }

@@ -9,6 +9,7 @@ use vmcg_abi::page::shared;
 use crate::guest::RealGuest;
 use crate::kvm_stats::KvmStats;
 use crate::machine::{Accounting, Machine};
+use crate::oom::OomRecord;
 use crate::stats::EXIT_NAMES;
 use crate::swap::Swap;
 
@@ -180,6 +181,11 @@ impl Machine {
             ("touched_again", load(&stats.touches)),
             ("lost", load(&stats.lost)),
         ])
+    }
+
+    /// The last times that a group was out of memory, oldest first.
+    pub fn ooms(&self) -> Vec<OomRecord> {
+        self.lock().ooms.list()
     }
 
     /// Verifies the invariants of the running machine; each string names a broken one. The guest

@@ -84,6 +84,8 @@ pub(crate) struct Swap {
     waiting: Buffer,
     /// Read, but not wanted yet.
     ahead: Buffer,
+    /// A slot was given back since the disk was last given back what free slots hold.
+    has_freed: bool,
     /// Checksums of used slots; kept in debug builds only.
     sums: HashMap<Slot, u64>,
     figures: SwapFigures,
@@ -97,6 +99,7 @@ impl Swap {
             slots: Slots::new(slots),
             waiting: Buffer::default(),
             ahead: Buffer::default(),
+            has_freed: false,
             sums: HashMap::new(),
             figures: SwapFigures::default(),
         }
@@ -153,15 +156,36 @@ impl Swap {
             self.ahead.remove(at);
         }
         self.sums.remove(&slot);
+        self.has_freed = true;
         let was_used = self.slots.give(slot);
         debug_assert!(was_used, "a slot is given back once");
     }
 
-    /// Writes the longest run of slots at the head of what waits; false when nothing was written.
+    /// Writes some of what waits; false when nothing was written. A disk that is full may still hold
+    /// what nobody wants any more: that is given back, and the write tried again.
     fn write_some(&mut self) -> bool {
-        let Some(&first) = self.waiting.slots.first() else { return true };
-        let is_next = |(at, slot): &(usize, &Slot)| first.after(*at) == Some(**slot);
-        let run = self.waiting.slots.iter().enumerate().take_while(is_next).count();
+        self.waiting.slots.is_empty() || self.write_run() || self.trim() && self.write_run()
+    }
+
+    /// Gives the disk back what free slots hold; false when none was freed since the last time.
+    fn trim(&mut self) -> bool {
+        if !std::mem::take(&mut self.has_freed) {
+            return false;
+        }
+        for (first, count) in self.slots.free_runs() {
+            if let Err(why) = self.device.trim(first, count) {
+                self.note_failure("trim", &why);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Writes the run of consecutive slots at the head of what waits.
+    fn write_run(&mut self) -> bool {
+        let Some(&first) = self.waiting.slots.first() else { return false };
+        let following = self.waiting.slots.iter().enumerate();
+        let run = following.take_while(|&(at, slot)| first.after(at) == Some(*slot)).count();
         match self.device.write(first, &self.waiting.pages[..run]) {
             Ok(written) => {
                 let written = written.min(run);

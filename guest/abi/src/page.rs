@@ -47,6 +47,11 @@ pub mod shared {
     /// Guest: when it wants a tick although fewer than two tasks are ready, in nanoseconds since
     /// boot as `Clock` counts them; `u64::MAX` = never. For sleepers beside a running task.
     pub const DEADLINE: usize = 9;
+    /// Guest: 1 while the memory it touches is touched by a system call of the current task, else 0.
+    pub const IN_SYSTEM_CALL: usize = 10;
+    /// Host sets 1, guest clears before each system call: a page was charged over a limit whose group
+    /// lets nobody be killed. The call is to fail with ENOMEM before it touches another page.
+    pub const MEMORY_REFUSED: usize = 11;
     /// Guest: number of the call it makes ([`crate::call`]).
     pub const CALL: usize = 16;
     /// Guest: first of the call's arguments; [`crate::call::ARGUMENTS_MAX`] words.

@@ -136,7 +136,8 @@ impl Kernel {
     /// Whether a task exists and may run now.
     pub(crate) fn is_runnable(&self, tid: Tid) -> bool {
         self.tasks.get(&tid).is_some_and(|task| {
-            task.state == TaskState::Ready && !task.is_held && !self.process_of(tid).is_stopped
+            let is_held = task.is_held && !signal::is_doomed(self, tid);
+            task.state == TaskState::Ready && !is_held && !self.process_of(tid).is_stopped
         })
     }
 

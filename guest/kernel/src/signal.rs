@@ -25,6 +25,9 @@ pub(crate) use send::{force, send_process, send_task};
 pub(crate) use stack::{AlternateStack, STACK_LEN};
 pub(crate) use timer::{expire, next_deadline};
 
+use action::Disposition;
+use number::DefaultAction;
+
 use crate::kernel::Kernel;
 use crate::number::Tid;
 
@@ -86,6 +89,22 @@ pub(crate) fn pending_set(kernel: &Kernel, tid: Tid) -> SignalSet {
 /// Whether a signal waits that the task does not block.
 pub(crate) fn has_deliverable(kernel: &Kernel, tid: Tid) -> bool {
     !pending_set(kernel, tid).without(kernel.task(tid).signals.blocked).is_empty()
+}
+
+/// Whether a signal that the task can take is going to end it.
+pub(crate) fn is_doomed(kernel: &Kernel, tid: Tid) -> bool {
+    let task = kernel.task(tid);
+    let handlers = task.handlers.borrow();
+    let mut waiting = pending_set(kernel, tid).without(task.signals.blocked);
+    while let Some(signal) = waiting.first() {
+        if handlers.get(signal).disposition(signal)
+            == Disposition::Default(DefaultAction::Terminate)
+        {
+            return true;
+        }
+        waiting = waiting.without(SignalSet::of(signal));
+    }
+    false
 }
 
 /// Takes the first pending signal of a set: the task's own before its process's.

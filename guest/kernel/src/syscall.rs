@@ -87,12 +87,15 @@ pub(crate) fn run(kernel: &mut Kernel, mut request: Request) {
     let tid = request.tid;
     let number = usize::try_from(request.number).unwrap_or(NUMBER_MAX);
     let handler = TABLE_BY_NUMBER.get(number).copied().flatten();
+    host::set_shared_word(shared::MEMORY_REFUSED, 0);
+    host::set_shared_word(shared::IN_SYSTEM_CALL, 1);
     let answer = if let Some(handler) = handler {
         handler(kernel, &mut request)
     } else {
         host::unknown_syscall(tid, request.number);
         Err(Errno::ENOSYS)
     };
+    host::set_shared_word(shared::IN_SYSTEM_CALL, 0);
     match answer {
         Ok(Outcome::Done(value)) => finish(kernel, tid, value),
         Ok(Outcome::Resume) => {}

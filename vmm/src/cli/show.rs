@@ -13,6 +13,8 @@ use super::output::{print, table};
 use super::size::kib;
 use super::{TopArgs, client};
 
+mod ooms;
+
 /// Clears a terminal and goes to its first line: ECMA-48 ED and CUP.
 const CLEAR: &str = "\x1b[2J\x1b[H";
 
@@ -66,6 +68,23 @@ pub(super) fn stat(name: &str) -> Result<ExitCode, Error> {
     };
     let point = mount_point.map_or_else(|| "-".to_owned(), |point| point.display().to_string());
     print(&stat_text(&point, &stat))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `vmcg stat --oom`.
+///
+/// # Errors
+/// When there is no such machine.
+pub(super) fn ooms(name: &str) -> Result<ExitCode, Error> {
+    let Reply::Ooms(records) = client::ask(name, &Request::Ooms)? else {
+        return Err(Error::Unexpected(name.to_owned()));
+    };
+    if records.is_empty() {
+        print(&format_args!("{name}: no group was out of memory\n"))?;
+    }
+    for record in &records {
+        print(&ooms::text(record))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::jobs::Window;
 use crate::moves::MoveRecord;
+use crate::oom::OomRecord;
 use crate::report::{Stat, TaskRow};
 
 /// What a client wants. All but [`Request::Signal`] and [`Request::Resize`] begin a connection.
@@ -28,6 +29,8 @@ pub enum Request {
     Check,
     /// Answered by `Figures`.
     Stat,
+    /// Answered by `Ooms`.
+    Ooms,
     /// End the machine. Answered by `Ending`.
     Down,
 }
@@ -87,6 +90,8 @@ pub enum Reply {
         /// What the machine counted.
         stat: Box<Stat>,
     },
+    /// The last times that a group was out of memory, oldest first.
+    Ooms(Vec<OomRecord>),
     /// The machine goes down.
     Ending,
     /// The request could not be carried out; one line that says why.

@@ -90,6 +90,7 @@ fn serve(machine: &dyn Controlled, stream: UnixStream) -> Result<(), WireError> 
         Request::Tasks => Reply::Tasks(machine.tasks()),
         Request::Groups => Reply::Groups(machine.groups()),
         Request::Moves => Reply::Moves(machine.moves()),
+        Request::Ooms => Reply::Ooms(machine.ooms()),
         Request::Check => Reply::Violations(machine.check()),
         Request::Stat => {
             Reply::Figures { mount_point: machine.mount_point(), stat: Box::new(machine.stat()) }

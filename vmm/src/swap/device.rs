@@ -5,7 +5,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rustix::fs::OFlags;
+use rustix::fs::{FallocateFlags, OFlags};
 use vmcg_abi::layout::PAGE_SIZE;
 
 use super::slots::Slot;
@@ -44,6 +44,12 @@ pub(crate) trait SwapDevice: std::fmt::Debug + Send {
     /// # Errors
     /// The device's; `pages` may hold anything then.
     fn read(&mut self, first: Slot, pages: &mut [Page]) -> io::Result<usize>;
+
+    /// Gives back what `count` slots hold, from `first` on.
+    ///
+    /// # Errors
+    /// The device's.
+    fn trim(&mut self, first: Slot, count: u32) -> io::Result<()>;
 }
 
 /// A sparse file that has no name any more.
@@ -81,6 +87,12 @@ impl SwapDevice for SwapFile {
             pages.iter_mut().map(|page| IoSliceMut::new(&mut page.0)).collect();
         let read = retry(|| rustix::io::preadv(&self.0, &mut slices, offset(first)))?;
         whole(read, io::ErrorKind::UnexpectedEof)
+    }
+
+    fn trim(&mut self, first: Slot, count: u32) -> io::Result<()> {
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let len = u64::from(count) * PAGE_SIZE;
+        Ok(rustix::fs::fallocate(&self.0, flags, offset(first), len)?)
     }
 }
 

@@ -52,4 +52,8 @@ impl<D: SwapDevice> SwapDevice for Faulty<D> {
         let count = self.share(pages.len())?;
         self.device.read(first, &mut pages[..count])
     }
+
+    fn trim(&mut self, first: Slot, count: u32) -> io::Result<()> {
+        self.device.trim(first, count)
+    }
 }

@@ -70,7 +70,22 @@ impl Slots {
         let (word, bit) = place(slot);
         self.words[word] &= !bit;
         self.used -= 1;
+        if self.used == 0 {
+            self.cursor = 0;
+        }
         true
+    }
+
+    /// Runs of free slots: the first of each, and how many there are.
+    pub(crate) fn free_runs(&self) -> Vec<(Slot, u32)> {
+        let mut runs: Vec<(Slot, u32)> = Vec::new();
+        for number in (0..self.count).filter(|&number| !self.is_used(Slot(number))) {
+            match runs.last_mut() {
+                Some((first, count)) if first.0 + *count == number => *count += 1,
+                _ => runs.push((Slot(number), 1)),
+            }
+        }
+        runs
     }
 
     /// Tells whether a slot is in use.
@@ -120,10 +135,13 @@ mod tests {
     #[test]
     fn the_search_goes_on_where_it_stopped() {
         let mut slots = Slots::new(10);
-        let first = slots.take().unwrap();
+        let [first, second] = [slots.take().unwrap(), slots.take().unwrap()];
         slots.give(first);
-        assert_eq!(slots.take(), Some(Slot::new(1)));
+        assert_eq!(slots.take(), Some(Slot::new(2)));
         assert!(!slots.is_used(first));
+        assert_eq!(slots.free_runs(), [(first, 1), (Slot::new(3), 7)]);
+        [1, 2].into_iter().for_each(|number| assert!(slots.give(Slot::new(number))));
+        assert_eq!((slots.take(), second), (Some(first), Slot::new(1)), "none was in use");
     }
 
     #[test]

@@ -21,6 +21,30 @@ impl SwapDevice for Memory {
         }
         Ok(pages.len())
     }
+
+    fn trim(&mut self, first: Slot, count: u32) -> io::Result<()> {
+        self.0.retain(|slot, _| !(first.get()..first.get() + count).contains(&slot.get()));
+        Ok(())
+    }
+}
+
+/// A device that has room for so many pages.
+#[derive(Debug)]
+struct Small(Memory, usize);
+
+impl SwapDevice for Small {
+    fn write(&mut self, first: Slot, pages: &[Page]) -> io::Result<usize> {
+        let is_full = self.0.0.len() + pages.len() > self.1;
+        if is_full { Err(rustix::io::Errno::NOSPC.into()) } else { self.0.write(first, pages) }
+    }
+
+    fn read(&mut self, first: Slot, pages: &mut [Page]) -> io::Result<usize> {
+        self.0.read(first, pages)
+    }
+
+    fn trim(&mut self, first: Slot, count: u32) -> io::Result<()> {
+        self.0.trim(first, count)
+    }
 }
 
 /// A device that takes nothing.
@@ -33,6 +57,10 @@ impl SwapDevice for Broken {
     }
 
     fn read(&mut self, _first: Slot, _pages: &mut [Page]) -> io::Result<usize> {
+        Err(rustix::io::Errno::IO.into())
+    }
+
+    fn trim(&mut self, _first: Slot, _count: u32) -> io::Result<()> {
         Err(rustix::io::Errno::IO.into())
     }
 }
@@ -91,6 +119,21 @@ fn a_device_that_takes_nothing_stops_storing_and_loses_nothing() {
     assert!(swap.figures().failure.unwrap().starts_with("cannot write to swap: "));
     swap.discard(stored[3]);
     assert!(swap.store(&page(77)).is_ok(), "room in the buffer is room");
+}
+
+#[test]
+fn a_full_disk_gets_back_what_nobody_wants_before_it_is_given_up() {
+    let mut swap = Swap::new(Box::new(Small(Memory::default(), 100)), 10_000);
+    let mut kept: Vec<(Slot, u64)> = Vec::new();
+    for number in 0..5000 {
+        kept.push((swap.store(&page(number)).unwrap(), number));
+        if kept.len() > 60 {
+            let (slot, number) = kept.remove(0);
+            expect(&mut swap, slot, number);
+            swap.discard(slot);
+        }
+    }
+    assert!(swap.figures().failures > 0 && swap.figures().failure.is_none());
 }
 
 #[test]

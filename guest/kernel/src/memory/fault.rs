@@ -97,6 +97,9 @@ impl Space {
             let is_own = entry.kind() == Some(FrameKind::Anon) && entry.mapcount() == 1;
             if !area.is_shared && !is_own {
                 gfn = self.copy_on_write(gfn)?;
+                if area.is_locked {
+                    self.frames.lock(gfn);
+                }
             }
         }
         let bits = self.bits(area, gfn);
@@ -148,6 +151,9 @@ impl Space {
     /// Points an empty slot at a frame.
     fn map_new(&self, slot: u64, gfn: Gfn, area: &Area, extra_bits: u64) {
         self.frames.mapped(gfn);
+        if area.is_locked {
+            self.frames.lock(gfn);
+        }
         let bits = self.bits(area, gfn) | extra_bits;
         physical::set_word(slot, Pte::new(gfn, bits).0);
     }

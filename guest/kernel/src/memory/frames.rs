@@ -104,6 +104,11 @@ impl Frames {
         physical::set_word(self.inner.borrow().entry_gpa(gfn), entry.0);
     }
 
+    /// The frame is to stay in memory.
+    pub(crate) fn lock(&self, gfn: Gfn) {
+        self.set_entry(gfn, FrameEntry(self.entry(gfn).0 | u64::from(FrameEntry::LOCKED) << 8));
+    }
+
     /// A page table now points at the frame.
     pub(crate) fn mapped(&self, gfn: Gfn) {
         let entry = self.entry(gfn);

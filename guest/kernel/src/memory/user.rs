@@ -1,12 +1,14 @@
 //! The kernel's way to a program's memory: a walk of its page tables, then the identity map.
 //!
 //! A bad pointer is EFAULT; a page that is not there yet is faulted in as if the program had
-//! touched it.
+//! touched it. A system call that touched one for which a limit had no room, in a group that lets
+//! nobody be killed, touches no more: ENOMEM.
 
 use alloc::vec;
 use alloc::vec::Vec;
 
 use vmcg_abi::layout::{PAGE_SIZE, TASK_END};
+use vmcg_abi::page::shared;
 
 use super::fault::Access;
 use super::huge::Writing;
@@ -14,7 +16,7 @@ use super::space::SharedSpace;
 use super::tables::{ACCESSED, DIRTY, Pte, USER};
 use crate::errno::Errno;
 use crate::number::{PAGE_LEN, index};
-use crate::physical;
+use crate::{host, physical};
 
 /// A program's memory.
 #[derive(Debug, Clone)]
@@ -76,6 +78,7 @@ impl UserMemory {
             let (gpa, len) = self.chunk(gva, into.len() - done, Access::Read)?;
             physical::read(gpa, &mut into[done..done + len]);
             done += len;
+            check_granted()?;
         }
         Ok(())
     }
@@ -88,6 +91,7 @@ impl UserMemory {
             let (gpa, len) = self.chunk(gva, from.len() - done, Access::Write)?;
             physical::write(gpa, &from[done..done + len]);
             done += len;
+            check_granted()?;
         }
         Ok(())
     }
@@ -100,6 +104,7 @@ impl UserMemory {
             let (gpa, piece) = self.chunk(gva, len - done, Access::Write)?;
             physical::zero(gpa, piece);
             done += piece;
+            check_granted()?;
         }
         Ok(())
     }
@@ -151,6 +156,7 @@ impl UserMemory {
             let start = string.len();
             string.resize(start + len, 0);
             physical::read(gpa, &mut string[start..]);
+            check_granted()?;
             if let Some(end) = string[start..].iter().position(|byte| *byte == 0) {
                 string.truncate(start + end);
                 return Ok(string);
@@ -161,4 +167,11 @@ impl UserMemory {
             gva += len as u64;
         }
     }
+}
+
+/// ENOMEM when the host has found no room for a page that this system call touched.
+pub(crate) fn check_granted() -> Result<(), Errno> {
+    let is_refused = host::shared_word(shared::MEMORY_REFUSED) != 0;
+    let is_call = host::shared_word(shared::IN_SYSTEM_CALL) != 0;
+    if is_refused && is_call { Err(Errno::ENOMEM) } else { Ok(()) }
 }

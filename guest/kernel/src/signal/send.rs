@@ -99,7 +99,11 @@ fn is_blocked(kernel: &Kernel, tid: Tid, signal: Signal) -> bool {
 /// waiting for just this signal (rt_sigtimedwait), so all of them look again.
 fn wake(kernel: &mut Kernel, taker: Option<Tid>, threads: &[Tid]) {
     match taker {
-        Some(tid) => kernel.wake_task(tid),
+        Some(tid) => {
+            kernel.wake_task(tid);
+            // The host may be holding it: what ends it, it takes all the same.
+            kernel.enqueue(tid);
+        }
         None => threads.iter().for_each(|&tid| kernel.wake_task(tid)),
     }
 }

@@ -11,6 +11,7 @@ use super::*;
 use crate::control::protocol::GroupRow;
 use crate::jobs::Jobs;
 use crate::moves::MoveRecord;
+use crate::oom::OomRecord;
 use crate::report::{Stat, TaskRow};
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -40,6 +41,10 @@ impl Controlled for Fake {
     fn moves(&self) -> Vec<MoveRecord> {
         Vec::new()
     }
+    fn ooms(&self) -> Vec<OomRecord> {
+        Vec::new()
+    }
+
     fn check(&self) -> Vec<String> {
         vec!["usage of /A is 3 and its frames are 4".to_owned()]
     }
