@@ -1,6 +1,6 @@
 //! Huge pages: the frames set aside for them, and who may still count on some.
 //!
-//! A mapping reserves its pages when it is made ([`file`], [`claim`]), so that touching them later
+//! A mapping reserves its pages when it is made (`file`, `claim`), so that touching them later
 //! cannot fail for want of a page; what is taken without a reservation must leave enough for those who
 //! have one. The host charges a reservation when it is made and a page when it is taken, and either
 //! can be refused.
