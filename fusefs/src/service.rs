@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 
 use fuser::{Errno, FileAttr, FileType, INodeNo, Notifier};
-use memcg::{Config, GroupId, Memcg, Settings};
+use memcg::{Config, GroupId, Memcg, Offline, Resource, Settings};
 
 use crate::attributes::Attributes;
 use crate::client::Client;
@@ -159,8 +159,28 @@ impl Service {
         if node.file.is_some() {
             return Err(Errno::ENOTDIR);
         }
+        self.drain(node.group);
         self.accounting(|memcg| memcg.remove(node.group)).map_err(errno::of_group)?;
         Ok(node.group)
+    }
+
+    /// With `--offline drain`, takes what can be taken from a group that is about to be removed.
+    fn drain(&self, group: GroupId) {
+        /// Looks at a group that keeps giving pages, before the rest is left to pressure.
+        const ROUNDS_MAX: u32 = 16;
+        let to_be_drained = |memcg: &mut Memcg| {
+            let is_busy = memcg.tasks(group).map_or(true, |tasks| !tasks.is_empty())
+                || memcg.children(group).map_or(true, |children| !children.is_empty());
+            let usage = memcg.counter(group, Resource::Memory).map(|counter| counter.usage());
+            let is_drained = memcg.config().offline == Offline::Drain && !is_busy;
+            usage.ok().filter(|usage| is_drained && !usage.is_zero())
+        };
+        for _ in 0..ROUNDS_MAX {
+            let Some(usage) = self.accounting(to_be_drained) else { return };
+            if self.host.reclaim(group, Resource::Memory, usage).is_zero() {
+                return;
+            }
+        }
     }
 
     /// Tells whoever wants to know that a group was removed. Call it when the kernel knows.

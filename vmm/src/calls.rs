@@ -13,10 +13,12 @@ use crate::error::MachineError;
 use crate::fault;
 use crate::huge;
 use crate::jobs::{JobId, StreamError};
-use crate::machine::Machine;
+use crate::kmem;
+use crate::machine::{Accounting, Machine};
 use crate::memory::BadRange;
 use crate::news::News;
 use crate::share::{FileStat, Share};
+use crate::slabs;
 use crate::tasks::{Task, TaskError};
 
 /// Whether the vCPU goes on.
@@ -116,6 +118,10 @@ fn dispatch(machine: &Machine, share: &mut Share, call: Call, a: [u64; ARGUMENTS
         Call::HugeReserve | Call::HugeRelease | Call::HugeFault | Call::HugeFree => {
             huge::calls::answer(machine, call, a)
         }
+        Call::KmemCharge => kmem::charge(machine, a[0], a[1] == 1),
+        Call::KmemShrunk => kmem::shrunk(machine, a[0], a[1] == 1),
+        Call::KmemGone => kmem::gone(machine, a[0]),
+        Call::KmemCaches => slabs::answer(machine, a[0], a[1]),
         Call::Shutdown | Call::Panic => Err(Errno::INVAL),
     }
 }
@@ -184,7 +190,8 @@ fn task_new(machine: &Machine, a: [u64; ARGUMENTS_MAX]) -> Answer {
         accounting.tasks.remove(id);
         return Err(Errno::AGAIN);
     }
-    Ok(0)
+    let Accounting { memcg, kmem, .. } = accounting;
+    Ok(memcg.task_group(id).map_or(0, |group| u64::from(kmem.of_group(memcg, group))))
 }
 
 /// tid, root, length of the name in the buffer.
@@ -240,8 +247,15 @@ fn job_fetch(machine: &Machine, share: &mut Share) -> Answer {
         machine.jobs.failed(id, Errno::MFILE.raw_os_error(), reason);
         return job_fetch(machine, share);
     };
+    let group = machine.jobs.group(id);
+    let kmem_id = group.map_or(0, |group| {
+        let mut accounting = machine.lock();
+        let Accounting { memcg, kmem, .. } = &mut *accounting;
+        kmem.of_group(memcg, group)
+    });
+    let (argc, envc) = (next.argv.len() as u64, next.envp.len() as u64);
     let words: [u64; descriptor::WORDS] =
-        [u64::from(id.get()), program, size, next.argv.len() as u64, next.envp.len() as u64];
+        [u64::from(id.get()), program, size, argc, envc, u64::from(kmem_id)];
     let mut packed: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     for string in [&next.path, &next.cwd].into_iter().chain(&next.argv).chain(&next.envp) {
         packed.extend_from_slice(string);

@@ -157,6 +157,9 @@ struct PsArgs {
     /// List the last moves of tasks between groups instead
     #[arg(long)]
     moves: bool,
+    /// List removed groups that are still there instead, and what keeps them
+    #[arg(long, conflicts_with = "moves")]
+    dead: bool,
 }
 
 #[derive(Debug, Args)]
@@ -194,6 +197,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Exec(args) => exec::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Shell(args) => shell::run(&args),
+        Command::Ps(args) if args.dead => show::dead(&args.named.name),
         Command::Ps(args) if args.moves => show::moves(&args.named.name),
         Command::Ps(args) => show::tasks(&args.named.name),
         Command::Top(args) => show::top(&args),

@@ -12,7 +12,7 @@ use memcg::GroupId;
 use crate::jobs::Jobs;
 use crate::moves::MoveRecord;
 use crate::oom::OomRecord;
-use crate::report::{Stat, TaskRow};
+use crate::report::{DeadRow, Stat, TaskRow};
 
 pub mod protocol;
 pub mod server;
@@ -38,6 +38,8 @@ pub trait Controlled: Send + Sync + 'static {
     fn groups(&self) -> Vec<GroupRow>;
     /// Every task of the guest.
     fn tasks(&self) -> Vec<TaskRow>;
+    /// Removed groups that are still there.
+    fn dead(&self) -> Vec<DeadRow>;
     /// The last moves of tasks between groups, oldest first.
     fn moves(&self) -> Vec<MoveRecord>;
     /// The last times that a group was out of memory, oldest first.

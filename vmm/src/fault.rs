@@ -11,11 +11,12 @@ use std::os::fd::AsFd;
 
 use memcg::{ChargeError, Fault, Gfn, Kind, Payer, Resource, Tid};
 use rustix::event::{PollFd, PollFlags, poll};
-use vmcg_abi::frame::FrameKind;
+use vmcg_abi::frame::{FrameEntry, FrameKind};
 use vmcg_abi::layout::PAGE_SIZE;
 use vmcg_abi::page::shared;
 
 use crate::contents::Filling;
+use crate::kmem;
 use crate::machine::{Accounting, Machine};
 use crate::oom;
 use crate::stats::Stats;
@@ -98,12 +99,14 @@ fn bring(
     gfn: Gfn,
     page: u64,
 ) -> std::io::Result<()> {
-    let (payer, kind) = payer_of(machine, accounting, gfn);
+    let (payer, kind, kmem_id) = payer_of(machine, accounting, gfn);
     let is_away = accounting.contents.is_away(gfn);
     if is_away {
         stall(machine, accounting, payer);
     }
-    if machine.is_accounting {
+    let is_charged =
+        kmem_id != 0 && kmem::charge_touched(machine, accounting, (gfn, kind), kmem_id);
+    if machine.is_accounting && !is_charged {
         charge(machine, accounting, gfn, (payer, kind));
     }
     let mut content = Page::ZERO;
@@ -166,11 +169,14 @@ fn charge(machine: &Machine, accounting: &mut Accounting, gfn: Gfn, (payer, kind
             Err(_) => break,
         }
     }
+    let is_asked = machine.ask_to_shrink(accounting, group);
     Stats::count(&machine.stats.forced, 1);
     if bill.force(accounting, gfn).is_err() {
         Stats::count(&machine.stats.guest_lies, 1);
     }
-    oom::strike(machine, accounting, group, payer);
+    if !is_asked {
+        oom::strike(machine, accounting, group, payer);
+    }
 }
 
 /// What a frame is charged as.
@@ -211,17 +217,18 @@ fn stall(machine: &Machine, accounting: &mut Accounting, payer: Payer) {
     }
 }
 
-/// Who pays for `gfn`, and for what, by what the guest says.
-fn payer_of(machine: &Machine, accounting: &Accounting, gfn: Gfn) -> (Payer, Kind) {
-    let root = Payer::Group(accounting.memcg.root());
+/// Who pays for `gfn`, for what, and the kmem id of kernel memory that is accounted (0 = none), by
+/// what the guest says.
+fn payer_of(machine: &Machine, accounting: &Accounting, gfn: Gfn) -> (Payer, Kind, u16) {
     let table = machine.frame_table().and_then(|gpa| machine.memory.frame_table(gpa));
     let entry = table.and_then(|table| table.entry(gfn));
-    let Some(kind) = entry.and_then(|entry| entry.kind()).and_then(kind_of) else {
-        return (root, Kind::Kernel);
-    };
+    let kind = entry.and_then(|entry| entry.kind()).and_then(kind_of).unwrap_or(Kind::Kernel);
+    if matches!(kind, Kind::Kernel | Kind::PageTable) {
+        return (Payer::Root, kind, entry.map_or(0, FrameEntry::kmem));
+    }
     let tid = u32::try_from(machine.memory.shared(shared::CURRENT_TID)).unwrap_or(0);
     let is_known = accounting.memcg.task_group(Tid::new(tid)).is_some();
-    (if is_known { Payer::Task(Tid::new(tid)) } else { root }, kind)
+    (if is_known { Payer::Task(Tid::new(tid)) } else { Payer::Root }, kind, 0)
 }
 
 /// The accounting's word for a kind of frame; `None` for one that is not handed out.

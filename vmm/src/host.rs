@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use fusefs::{GroupEvent, MoveFailure, Recharge};
+use fusefs::{GroupEvent, MoveFailure, Recharge, SlabCache};
 use memcg::{GroupId, Hierarchy, Memcg, MoveError, Pages, Resource, Scope, Skipped, Stall, Tid};
 
 use crate::control::Controlled;
@@ -12,7 +12,7 @@ use crate::jobs::Jobs;
 use crate::machine::Machine;
 use crate::moves::MoveRecord;
 use crate::oom::OomRecord;
-use crate::report::{Stat, TaskRow};
+use crate::report::{DeadRow, Stat, TaskRow};
 
 /// A machine with its jobs and the place where its control files are.
 #[derive(Debug)]
@@ -98,8 +98,15 @@ impl fusefs::Host for Host {
         })
     }
 
+    fn slab_caches(&self, group: GroupId) -> Vec<SlabCache> {
+        self.machine.slab_caches(group)
+    }
+
     fn notify(&self, event: GroupEvent) {
         log::debug!("{event:?}");
+        if let GroupEvent::Removed(group) = event {
+            self.machine.kmem_removed(group);
+        }
     }
 }
 
@@ -147,6 +154,10 @@ impl Controlled for Host {
 
     fn tasks(&self) -> Vec<TaskRow> {
         self.machine.tasks()
+    }
+
+    fn dead(&self) -> Vec<DeadRow> {
+        self.machine.dead()
     }
 
     fn moves(&self) -> Vec<MoveRecord> {

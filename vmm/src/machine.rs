@@ -22,12 +22,14 @@ use crate::gate::{Gate, Paused, kick_signal};
 use crate::host_kind::HostKind;
 use crate::huge::{HugePages, Pools};
 use crate::jobs::Jobs;
+use crate::kmem::KmemIds;
 use crate::kvm_stats::KvmStats;
 use crate::memory::GuestMemory;
 use crate::moves::MoveLog;
 use crate::news::{Locked, News};
 use crate::oom::OomLog;
 use crate::share::Share;
+use crate::slabs::Questions;
 use crate::stats::{Stats, UnknownCalls};
 use crate::swap::{Faulty, Swap, SwapDevice, SwapFile};
 use crate::tasks::Tasks;
@@ -92,6 +94,8 @@ pub(crate) struct Accounting {
     pub(crate) ooms: OomLog,
     /// Who waits for a move to end.
     pub(crate) waiting: Waiting,
+    /// Whose kernel memory the guest accounts.
+    pub(crate) kmem: KmemIds,
     /// What to tell when the lock is released.
     pub(crate) news: Vec<News>,
 }
@@ -110,6 +114,7 @@ pub struct Machine {
     pub(crate) host_kind: HostKind,
     pub(crate) kvm_stats: OnceLock<[KvmStats; 2]>,
     pub(crate) settle_rate: u64,
+    pub(crate) questions: Questions,
     accounting: Mutex<Accounting>,
     listeners: OnceLock<Listeners>,
     frame_table: AtomicU64,
@@ -165,6 +170,7 @@ impl Machine {
             contents: Contents::new(frames, swap),
             ooms: OomLog::default(),
             waiting: Waiting::default(),
+            kmem: KmemIds::default(),
             news: Vec::new(),
         };
         Ok(Arc::new(Self {
@@ -180,6 +186,7 @@ impl Machine {
             host_kind: HostKind::find(),
             kvm_stats: OnceLock::new(),
             settle_rate: config.settle_rate,
+            questions: Questions::default(),
             accounting: Mutex::new(accounting),
             listeners: OnceLock::new(),
             frame_table: AtomicU64::new(0),
@@ -279,6 +286,7 @@ impl Machine {
     pub fn accounting(&self, f: &mut dyn FnMut(&mut Memcg)) {
         let mut accounting = self.lock();
         self.drain_free(&mut accounting);
+        self.drain_kmem(&mut accounting);
         f(&mut accounting.memcg);
     }
 

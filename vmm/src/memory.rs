@@ -215,6 +215,16 @@ impl GuestMemory {
         self.set_word(SHARED_GPA, index, value);
     }
 
+    /// Replaces word `index` of the shared page at once; returns what it was.
+    ///
+    /// # Panics
+    /// When the shared page is outside guest memory: it lies at its start.
+    pub(crate) fn swap_shared(&self, index: usize, value: u64) -> u64 {
+        let slice = self.slice(SHARED_GPA, PAGE_SIZE).expect("the shared page is guest memory");
+        let word = slice.get_atomic_ref::<AtomicU64>(index * 8).expect("a word of the page");
+        word.swap(value, Ordering::AcqRel)
+    }
+
     /// Fills `bytes` from guest memory at `gpa`. Frames that are not backed fault.
     ///
     /// # Errors

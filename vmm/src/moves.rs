@@ -230,6 +230,11 @@ impl Machine {
         let progress = work.step(memcg, &mut guest, course.pages);
         course.budget = guest.budget();
         course.work = Some(work);
+        if let Ok(Progress::Done(_)) = progress
+            && let Some(tgid) = accounting.memcg.task_tgid(id)
+        {
+            self.tell_kmem(&mut accounting, tgid);
+        }
         drop(accounting);
         drop(paused);
         let took = since.elapsed();

@@ -40,7 +40,9 @@ impl Machine {
         resource: Resource,
     ) -> bool {
         // What the guest has freed but the host has not taken back yet may be all it takes.
-        if self.drain_free(accounting) > 0 || !self.settle_out_of(accounting, group).is_zero() {
+        if self.drain_free(accounting) + self.drain_kmem(accounting) > 0
+            || !self.settle_out_of(accounting, group).is_zero()
+        {
             return true;
         }
         let mut looks = Looks::new(&accounting.memcg, group);
@@ -72,8 +74,14 @@ impl Machine {
     /// use. The guest runs between two batches. Caller holds no lock.
     pub(crate) fn reclaim(&self, group: GroupId, resource: Resource, wanted: Pages) -> Pages {
         let start = Instant::now();
+        let usage = || {
+            let counter = self.lock().memcg.counter(group, Resource::Memory);
+            counter.map_or(0, |counter| counter.usage().get())
+        };
+        let before = usage();
+        self.shrink_and_wait(group);
+        let mut found = before.saturating_sub(usage());
         let mut looks = Looks::new(&self.lock().memcg, group);
-        let mut found = 0;
         loop {
             let _paused = self.pause();
             let mut accounting = self.lock();

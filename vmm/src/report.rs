@@ -32,6 +32,23 @@ pub struct TaskRow {
     pub command: String,
 }
 
+/// A removed group that is still there, for `vmcg ps --dead`. Amounts are in pages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadRow {
+    /// Its path when it was removed.
+    pub path: String,
+    /// Anonymous, file and shared pages it still owns.
+    pub user: u64,
+    /// Its kernel memory.
+    pub kernel: u64,
+    /// Its parts of huge pages.
+    pub huge: u64,
+    /// Its pages in swap.
+    pub swapped: u64,
+    /// Removed groups directly below it that are still there.
+    pub below: usize,
+}
+
 /// Figures of the machine, for `vmcg stat`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stat {
@@ -63,6 +80,8 @@ pub struct Stat {
     pub swap_accesses: Vec<(String, u64)>,
     /// Why swap does not work at the moment.
     pub swap_failure: Option<String>,
+    /// Removed groups that are still there, and pages that keep them.
+    pub dead_groups: (u64, u64),
     /// Frames given back.
     pub frames_freed: u64,
     /// Things an honest guest would not have done.
@@ -118,8 +137,27 @@ impl Machine {
         rows
     }
 
+    /// Lists the removed groups that are still there.
+    pub fn dead(&self) -> Vec<DeadRow> {
+        let mut accounting = self.lock();
+        self.drain_free(&mut accounting);
+        self.drain_kmem(&mut accounting);
+        let dead = accounting.memcg.dead().into_iter();
+        dead.map(|dead| DeadRow {
+            path: dead.path,
+            user: dead.user.get(),
+            kernel: dead.kernel.get(),
+            huge: dead.huge.get(),
+            swapped: dead.swapped.get(),
+            below: dead.below,
+        })
+        .collect()
+    }
+
     /// Figures for `vmcg stat`.
     pub fn stat(&self) -> Stat {
+        let dead = self.dead();
+        let pinned = dead.iter().map(|row| row.user + row.kernel + row.huge + row.swapped).sum();
         let accounting = self.lock();
         let swap = accounting.contents.swap().map(Swap::figures).unwrap_or_default();
         let names = ["page_faults", "system_calls", "task_switches", "frames_in_use"];
@@ -161,6 +199,7 @@ impl Machine {
                 ("failures", swap.failures),
             ]),
             swap_failure: swap.failure,
+            dead_groups: (dead.len() as u64, pinned),
             frames_freed: load(&self.stats.frames_freed),
             guest_lies: load(&self.stats.guest_lies),
             exits: EXIT_NAMES.iter().map(|&name| name.to_owned()).zip(self.stats.exits()).collect(),

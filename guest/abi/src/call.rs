@@ -28,8 +28,8 @@ pub enum Call {
     Shutdown = 7,
 
     /// tid, tgid, parent tid, root gfn of the page tables, job (0 = inherit): a task was made; it is
-    /// in its parent's cgroup, or in the job's for a job's first task. Answer 0 or an error, then
-    /// the task must not run.
+    /// in its parent's cgroup, or in the job's for a job's first task. Answer: the kmem id of its
+    /// cgroup (0 = its kernel memory is not accounted), or an error, then the task must not run.
     TaskNew = 16,
     /// tid, new root gfn; the new name is in the buffer, length in argument 2. Answer 0.
     TaskExec = 17,
@@ -72,6 +72,18 @@ pub enum Call {
     /// handle of a symbolic link: the target is left in the buffer. Answer: its length.
     FileReadlink = 52,
 
+    /// kmem id, 1 when objects are cached on its behalf: asks leave to use a page for kernel memory of a cgroup.
+    /// Answer 0: leave for that page, and perhaps for more, is in `KMEM_STOCK`. -ENOMEM: a limit is
+    /// in the way; the buffer holds a count and the kmem ids of those whose cached objects can be
+    /// given up for it. -ESRCH: no cgroup has this id.
+    KmemCharge = 80,
+    /// kmem id that an event declared gone: the kernel will not name it again. Answer 0.
+    KmemGone = 81,
+    /// kmem id, caches: answers the event `KmemCaches`; a [`cache`] each is in the buffer. Answer 0.
+    KmemCaches = 82,
+    /// kmem id, 1 when more objects are cached on its behalf: answers the event `KmemShrink`. Answer 0.
+    KmemShrunk = 83,
+
     /// tid, map, kind (see [`huge`]), first and end huge page of a range: charges those pages of the
     /// range that nobody is charged for to the task's group. Answer: how many they were; -ENOMEM over
     /// a limit, and then nothing changed.
@@ -87,7 +99,7 @@ pub enum Call {
 
 impl Call {
     /// Every call, for decoding and for tables.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 33] = [
         Self::Log,
         Self::Panic,
         Self::Idle,
@@ -113,6 +125,10 @@ impl Call {
         Self::FileRead,
         Self::FileReaddir,
         Self::FileReadlink,
+        Self::KmemCharge,
+        Self::KmemGone,
+        Self::KmemCaches,
+        Self::KmemShrunk,
         Self::HugeReserve,
         Self::HugeRelease,
         Self::HugeFault,
@@ -170,7 +186,7 @@ pub mod stat {
 
 /// A job descriptor, in the call buffer.
 ///
-/// Words 0-4 as named here, then strings, each ended by a NUL: the program's path, the working
+/// Words 0-5 as named here, then strings, each ended by a NUL: the program's path, the working
 /// directory, then `ARGC` arguments, then `ENVC` environment entries.
 pub mod job {
     /// Job id, never 0.
@@ -183,8 +199,26 @@ pub mod job {
     pub const ARGC: usize = 3;
     /// Number of environment entries.
     pub const ENVC: usize = 4;
+    /// Kmem id of the cgroup it starts in; 0 = its kernel memory is not accounted.
+    pub const KMEM: usize = 5;
     /// Words before the strings.
-    pub const WORDS: usize = 5;
+    pub const WORDS: usize = 6;
+}
+
+/// A cache of kernel objects, in the call buffer: words, then its name.
+pub mod cache {
+    /// Objects in use.
+    pub const ACTIVE: usize = 0;
+    /// Slabs, a page each.
+    pub const SLABS: usize = 1;
+    /// Bytes an object takes.
+    pub const OBJECT_LEN: usize = 2;
+    /// First word of the name, which ends with a NUL.
+    pub const NAME: usize = 3;
+    /// Bytes of a name, its NUL included.
+    pub const NAME_LEN: usize = 24;
+    /// Words in all.
+    pub const WORDS: usize = NAME + NAME_LEN / 8;
 }
 
 /// A directory entry in the buffer of `FileReaddir`: a packed sequence of

@@ -24,6 +24,17 @@ pub enum EventKind {
     Shutdown = 7,
     /// The terminal of a job has another size; id = job.
     Window = 8,
+    /// A task is in another cgroup; id = tid, argument = the kmem id of that cgroup.
+    KmemMoved = 9,
+    /// The cgroup with the kmem id in `argument` was removed; id = the kmem id of who inherits what
+    /// it owns (0 = who is not accounted), or `u32::MAX`: nobody, it stays until it owns nothing.
+    KmemOffline = 10,
+    /// The host wants to know of the caches of the cgroup with the kmem id in `argument`: call
+    /// `KmemCaches`.
+    KmemCaches = 11,
+    /// Objects that are only cached on behalf of the cgroup with the kmem id in `argument` shall be
+    /// given up; id = how many at most.
+    KmemShrink = 12,
 }
 
 /// A decoded event.
@@ -31,9 +42,9 @@ pub enum EventKind {
 pub struct Event {
     /// What happened.
     pub kind: EventKind,
-    /// A signal number, or 0.
+    /// A signal number, a kmem id, or 0.
     pub argument: u16,
-    /// Task or job id.
+    /// Task, job or kmem id.
     pub id: u32,
 }
 
@@ -57,6 +68,10 @@ impl Event {
             6 => EventKind::Wake,
             7 => EventKind::Shutdown,
             8 => EventKind::Window,
+            9 => EventKind::KmemMoved,
+            10 => EventKind::KmemOffline,
+            11 => EventKind::KmemCaches,
+            12 => EventKind::KmemShrink,
             _ => return None,
         };
         let argument = u16::from_le_bytes([b[1], b[2]]);

@@ -37,7 +37,8 @@ impl FrameKind {
     }
 }
 
-/// An entry of the frame table: bits 0-7 the kind, bits 8-15 flags, bits 32-63 the map count.
+/// An entry of the frame table: bits 0-7 the kind, bits 8-15 flags, bits 16-31 the kmem id of a
+/// kernel frame that is accounted, bits 32-63 the map count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameEntry(pub u64);
 
@@ -70,6 +71,19 @@ impl FrameEntry {
         u32::from_le_bytes([b[4], b[5], b[6], b[7]])
     }
 
+    /// The kmem id of the cgroup that pays for a kernel frame; 0 = it is not accounted.
+    #[must_use]
+    pub const fn kmem(self) -> u16 {
+        let b = self.0.to_le_bytes();
+        u16::from_le_bytes([b[2], b[3]])
+    }
+
+    /// The same entry, paid for by the cgroup of this kmem id.
+    #[must_use]
+    pub const fn with_kmem(self, id: u16) -> Self {
+        Self(self.0 & !0xffff_0000 | (id as u64) << 16)
+    }
+
     /// The same entry with another map count.
     #[must_use]
     pub const fn with_mapcount(self, mapcount: u32) -> Self {
@@ -86,7 +100,10 @@ mod tests {
         let entry = FrameEntry::new(FrameKind::Shmem, 7).with_mapcount(u32::MAX);
         assert_eq!(entry.kind(), Some(FrameKind::Shmem));
         assert_eq!(entry.mapcount(), u32::MAX);
-        assert_eq!(entry.flags(), 0);
+        assert_eq!((entry.flags(), entry.kmem()), (0, 0));
+        let entry = entry.with_kmem(u16::MAX).with_mapcount(1);
+        assert_eq!((entry.kind(), entry.flags()), (Some(FrameKind::Shmem), 0));
+        assert_eq!((entry.kmem(), entry.mapcount()), (u16::MAX, 1));
     }
 
     #[test]

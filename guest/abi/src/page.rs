@@ -52,6 +52,10 @@ pub mod shared {
     /// Host sets 1, guest clears before each system call: a page was charged over a limit whose group
     /// lets nobody be killed. The call is to fail with ENOMEM before it touches another page.
     pub const MEMORY_REFUSED: usize = 11;
+    /// Both: leave to use pages for kernel memory. Bits 0-31 pages, bits 32-47 the kmem id they are
+    /// for. The host sets it in `KmemCharge`; the guest takes one off, atomically, for each page it
+    /// then touches; the host takes the rest back, atomically, at any time.
+    pub const KMEM_STOCK: usize = 12;
     /// Guest: number of the call it makes ([`crate::call`]).
     pub const CALL: usize = 16;
     /// Guest: first of the call's arguments; [`crate::call::ARGUMENTS_MAX`] words.

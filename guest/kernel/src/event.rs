@@ -7,6 +7,7 @@ use vmcg_abi::layout::{EVENT_RING_GPA, EVENT_RING_SLOTS};
 use vmcg_abi::page::shared;
 
 use crate::kernel::Kernel;
+use crate::kmem::KmemId;
 use crate::number::Tid;
 use crate::signal::{Signal, SignalInfo, send_process};
 use crate::task::process::WaitStatus;
@@ -47,6 +48,19 @@ fn take(kernel: &mut Kernel, event: Event) {
         EventKind::Stream => file::stream_ready(kernel, event.id),
         EventKind::Wait => set_held(kernel, tid, Hold::Held),
         EventKind::Wake => set_held(kernel, tid, Hold::Free),
+        EventKind::KmemMoved => {
+            if let Some(task) = kernel.tasks.get_mut(&tid) {
+                task.kmem = KmemId(event.argument);
+            }
+        }
+        EventKind::KmemOffline => kmem_offline(kernel, KmemId(event.argument), event.id),
+        EventKind::KmemShrink => {
+            let id = KmemId(event.argument);
+            kernel.frames.kmem().shrink(&kernel.frames, id, u64::from(event.id));
+        }
+        EventKind::KmemCaches => {
+            kernel.frames.kmem().report(&kernel.frames, KmemId(event.argument));
+        }
         EventKind::Shutdown => shutdown(kernel),
     }
 }
@@ -81,6 +95,12 @@ fn set_held(kernel: &mut Kernel, tid: Tid, hold: Hold) {
         task.is_held = hold == Hold::Held;
         kernel.enqueue(tid);
     }
+}
+
+/// A group was removed; nobody names it any more.
+fn kmem_offline(kernel: &mut Kernel, id: KmemId, heir: u32) {
+    let heir = (heir != u32::MAX).then(|| KmemId::from_word(u64::from(heir)));
+    kernel.frames.kmem().offline(&kernel.frames, id, heir);
 }
 
 /// Ends every task, then the machine.

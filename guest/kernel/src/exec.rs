@@ -16,7 +16,6 @@ use crate::memory::object::Object;
 use crate::memory::space::{SharedSpace, Space};
 use crate::number::Tid;
 use crate::syscall::request::WaitKey;
-use crate::task::extended::Extended;
 use crate::task::process::{LIMIT_SPACE, LIMIT_STACK, WaitStatus};
 use crate::task::registers::Registers;
 use image::Image;
@@ -65,7 +64,7 @@ pub(crate) fn replace(
 
 /// An empty space with the limits of the task's process.
 fn new_space(kernel: &Kernel, tid: Tid) -> Result<SharedSpace, Errno> {
-    let mut space = Space::new(&kernel.frames).ok_or(Errno::ENOMEM)?;
+    let mut space = Space::new(&kernel.frames)?;
     let limits = &kernel.process_of(tid).limits;
     space.stack_max = limits[LIMIT_STACK].0;
     space.total_max = limits[LIMIT_SPACE].0;
@@ -114,7 +113,7 @@ fn switch(kernel: &mut Kernel, tid: Tid, space: SharedSpace, registers: Register
     let task = kernel.task_mut(tid);
     task.space = space;
     task.registers = registers;
-    task.extended = Extended::new();
+    task.extended.reset();
     (task.fs_base, task.gs_base) = (0, 0);
     (task.clear_tid_gva, task.robust_list_gva) = (0, 0);
     task.interrupted = None;

@@ -9,6 +9,7 @@ use vmcg_abi::layout::{CALL_BUFFER_GPA, CALL_BUFFER_LEN, SHARED_GPA};
 use vmcg_abi::page::shared;
 
 use crate::errno::Errno;
+use crate::kmem::KmemId;
 use crate::number::{Gfn, Tid, index};
 use crate::{physical, trap};
 
@@ -117,16 +118,48 @@ pub(crate) fn drain_free() {
     let _ = call(Call::DrainFree, &[]);
 }
 
-/// A task was made; refused, it must not run.
+/// A task was made; refused, it must not run. Answers who pays for its kernel memory.
 pub(crate) fn task_new(
     tid: Tid,
     process: Tid,
     parent: Tid,
     root: Gfn,
     job: u32,
-) -> Result<(), Errno> {
+) -> Result<KmemId, Errno> {
     call(Call::TaskNew, &[tid.word(), process.word(), parent.word(), root.0, u64::from(job)])
-        .map(drop)
+        .map(KmemId::from_word)
+}
+
+/// Asks leave to use a page for kernel memory of a group.
+pub(crate) fn kmem_charge(payer: KmemId, has_names: bool) -> Result<(), Errno> {
+    call(Call::KmemCharge, &[u64::from(payer.0), u64::from(has_names)]).map(drop)
+}
+
+/// Whose cached objects would help against the last refusal.
+pub(crate) fn kmem_refused() -> Vec<KmemId> {
+    let count = index(buffer_word(0)).min(index(CALL_BUFFER_LEN) / 8 - 1);
+    (1..=count).map(|slot| KmemId::from_word(buffer_word(slot))).collect()
+}
+
+/// Tells that cached objects of a group were given up, and whether it has more.
+pub(crate) fn kmem_shrunk(id: KmemId, has_more: bool) {
+    // The host only notes it.
+    let _ = call(Call::KmemShrunk, &[u64::from(id.0), u64::from(has_more)]);
+}
+
+/// Tells that a group is not named any more.
+pub(crate) fn kmem_gone(id: KmemId) {
+    // The host said before that the group is gone: it has nothing to refuse.
+    let _ = call(Call::KmemGone, &[u64::from(id.0)]);
+}
+
+/// Tells what the caches of a group hold.
+pub(crate) fn kmem_caches(id: KmemId, count: usize, words: &[u64]) {
+    for (slot, word) in words.iter().enumerate() {
+        physical::set_word(CALL_BUFFER_GPA + slot as u64 * 8, *word);
+    }
+    // A host that did not ask says so; then nobody waits for it.
+    let _ = call(Call::KmemCaches, &[u64::from(id.0), count as u64]);
 }
 
 /// A task has new page tables and a new name.

@@ -13,6 +13,7 @@ use crate::errno::Errno;
 use crate::exec::{self, Program};
 use crate::file::{FileContext, FileTable};
 use crate::kernel::Kernel;
+use crate::kmem::KmemId;
 use crate::memory::object::Object;
 use crate::memory::space::Space;
 use crate::number::{Tid, index, low_u32};
@@ -26,6 +27,7 @@ use crate::{file, host};
 /// What the host wants run.
 struct Job {
     id: u32,
+    kmem: KmemId,
     program: u64,
     size: u64,
     path: Vec<u8>,
@@ -52,7 +54,8 @@ impl Job {
         let arguments = take(word(job::ARGC))?;
         let environment = take(word(job::ENVC))?;
         let (id, program, size) = (low_u32(word(job::ID)), word(job::PROGRAM), word(job::SIZE));
-        Some(Self { id, program, size, path, cwd, arguments, environment })
+        let kmem = KmemId::from_word(word(job::KMEM));
+        Some(Self { id, kmem, program, size, path, cwd, arguments, environment })
     }
 }
 
@@ -101,17 +104,20 @@ fn start(kernel: &mut Kernel, job: Job) -> Result<(), (Errno, String)> {
 /// Adds a process with one task, an empty address space and the job's streams.
 fn add_task(kernel: &mut Kernel, job: &Job) -> Result<Tid, Errno> {
     let tid = kernel.new_tid().ok_or(Errno::EAGAIN)?;
-    let space = Space::new(&kernel.frames).ok_or(Errno::ENOMEM)?;
-    host::task_new(tid, tid, Tid::INIT, space.tables.root(), job.id)?;
-    let task = Task {
+    kernel.frames.kmem().set_payer(job.kmem);
+    let space = Space::new(&kernel.frames)?;
+    let extended = Extended::charged(&kernel.frames)?;
+    let root = space.tables.root();
+    let mut task = kernel.frames.new_box(Task {
         tid,
         process: tid,
         state: TaskState::Ready,
         is_held: false,
+        kmem: job.kmem,
         registers: Registers::default(),
         fs_base: 0,
         gs_base: 0,
-        extended: Extended::new(),
+        extended,
         space: Rc::new(RefCell::new(space)),
         files: Rc::new(RefCell::new(FileTable::for_job(job.id))),
         context: Rc::new(RefCell::new(FileContext::new(&job.cwd))),
@@ -123,7 +129,8 @@ fn add_task(kernel: &mut Kernel, job: &Job) -> Result<Tid, Errno> {
         robust_list_gva: 0,
         name: Vec::new(),
         vfork_parent: None,
-    };
+    })?;
+    task.kmem = host::task_new(tid, tid, Tid::INIT, root, job.id)?;
     let process = Process {
         id: tid,
         parent: Tid::INIT,

@@ -1,5 +1,6 @@
 //! The kernel's state, all of it, and the loop that runs tasks.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::ptr::from_ref;
@@ -24,7 +25,7 @@ use crate::time::Clock;
 pub(crate) struct Kernel {
     pub(crate) frames: Frames,
     pub(crate) huge: HugeMemory,
-    pub(crate) tasks: BTreeMap<Tid, Task>,
+    pub(crate) tasks: BTreeMap<Tid, Box<Task>>,
     pub(crate) processes: BTreeMap<Tid, Process>,
     /// Tasks that could run, in turn.
     pub(crate) ready: Ready,

@@ -19,6 +19,7 @@ mod heap;
 mod host;
 mod job;
 mod kernel;
+mod kmem;
 mod memory;
 mod number;
 mod physical;

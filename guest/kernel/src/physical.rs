@@ -3,6 +3,7 @@
 
 use core::ptr::{copy_nonoverlapping, with_exposed_provenance, with_exposed_provenance_mut};
 use core::ptr::{read_volatile, write_bytes, write_volatile};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::number::{Gfn, PAGE_LEN, index};
 
@@ -28,6 +29,16 @@ pub(crate) fn set_half(gpa: u64, value: u32) {
 pub(crate) fn half(gpa: u64) -> u32 {
     // SAFETY: as for `word`.
     unsafe { read_volatile(with_exposed_provenance(index(gpa))) }
+}
+
+/// Takes one off an aligned word whose high half is that of `owner`, at once, as the host writes it
+/// too; false where its low half is 0 or its high half another.
+pub(crate) fn take_one(gpa: u64, owner: u64) -> bool {
+    let word: *mut u64 = with_exposed_provenance_mut(index(gpa));
+    // SAFETY: gpa is an aligned word of guest memory, and everybody writes it atomically.
+    let word = unsafe { AtomicU64::from_ptr(word) };
+    let less = |now: u64| (now > owner && now >> 32 == owner >> 32).then(|| now - 1);
+    word.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).is_ok()
 }
 
 /// Copies from guest memory.

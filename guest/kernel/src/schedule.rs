@@ -7,6 +7,7 @@ use vmcg_abi::layout::TASK_END;
 use vmcg_abi::page::shared;
 
 use crate::kernel::Kernel;
+use crate::kmem::KmemId;
 use crate::memory::fault::{Access, Fault};
 use crate::number::Tid;
 use crate::signal::{self, Signal, SignalInfo, code};
@@ -22,6 +23,7 @@ pub(crate) fn run(kernel: &mut Kernel) -> ! {
         event::take_all(kernel);
         signal::expire(kernel);
         file::wake_dropped(kernel);
+        kernel.frames.kmem().collect(&kernel.frames);
         file::timer::expire(kernel);
         kernel.wake_sleepers();
         let deadline = kernel.next_deadline();
@@ -31,6 +33,7 @@ pub(crate) fn run(kernel: &mut Kernel) -> ! {
             take_turn(kernel, tid);
         } else {
             host::set_shared_word(shared::CURRENT_TID, 0);
+            kernel.frames.kmem().set_payer(KmemId::NOBODY);
             host::set_shared_word(shared::RUNNABLE, 0);
             host::idle(deadline);
         }
@@ -40,6 +43,7 @@ pub(crate) fn run(kernel: &mut Kernel) -> ! {
 /// Brings a task up to date, lets it run until it traps, and handles the trap.
 fn take_turn(kernel: &mut Kernel, tid: Tid) {
     host::set_shared_word(shared::CURRENT_TID, tid.word());
+    kernel.frames.kmem().set_payer(kernel.task(tid).kmem);
     if let Some(request) = kernel.task_mut(tid).request.take() {
         syscall::run(kernel, request);
         if !kernel.is_runnable(tid) {
@@ -79,6 +83,8 @@ fn handle(kernel: &mut Kernel, tid: Tid, trap: Trap) {
 /// Bits of a page fault's error code.
 const FAULT_WRITE: u64 = 1 << 1;
 const FAULT_FETCH: u64 = 1 << 4;
+/// How long a task waits before it tries again to get a page table.
+const RETRY_NS: u64 = 10_000_000;
 
 fn page_fault(kernel: &mut Kernel, tid: Tid, gva: u64, fault_code: u64) {
     host::set_shared_word(shared::PAGE_FAULTS, host::shared_word(shared::PAGE_FAULTS) + 1);
@@ -97,6 +103,12 @@ fn page_fault(kernel: &mut Kernel, tid: Tid, gva: u64, fault_code: u64) {
         Err(Fault::NoHugePage) if file::hugetlbfs::take_from_children(kernel, tid, gva) => return,
         Err(Fault::NoMemory) => {
             kernel.exit_group(tid, WaitStatus::killed(Signal::KILL.number()));
+            return;
+        }
+        Err(Fault::Refused) => {
+            // As in Linux the fault is made again until there is room: nobody is killed for it.
+            let deadline = kernel.clock.now() + RETRY_NS;
+            kernel.sleep(tid, Wait::forever().with_deadline(Some(deadline)));
             return;
         }
         Err(Fault::NotMapped) => SignalInfo::fault(Signal::SEGV, code::SEGV_MAPERR, gva),

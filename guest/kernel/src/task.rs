@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use crate::file::{FileContext, FileTable};
+use crate::kmem::KmemId;
 use crate::memory::space::SharedSpace;
 use crate::number::Tid;
 use crate::signal::{Handlers, TaskSignals};
@@ -45,6 +46,8 @@ pub(crate) struct Task {
     pub(crate) state: TaskState,
     /// The host asked that it not run (`EventKind::Wait`).
     pub(crate) is_held: bool,
+    /// Who pays for kernel memory allocated on its behalf.
+    pub(crate) kmem: KmemId,
     pub(crate) registers: Registers,
     pub(crate) fs_base: u64,
     pub(crate) gs_base: u64,

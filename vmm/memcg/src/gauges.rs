@@ -159,6 +159,12 @@ impl Gauges {
         anon + if reach.file { of(Kind::File) + of(Kind::Shmem) } else { 0 }
     }
 
+    /// What keeps a removed group: user, kernel and huge pages, and pages in swap.
+    pub(crate) fn pins(&self) -> [u64; 4] {
+        let kernel = self.kind(Kind::Kernel) + self.kind(Kind::PageTable) + self.ahead;
+        [self.memory() - kernel, kernel, self.kind(Kind::Huge), self.swapped]
+    }
+
     /// Pages the kmem counter counts.
     pub(crate) const fn kmem(&self) -> u64 {
         self.kmem + self.ahead

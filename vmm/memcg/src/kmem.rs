@@ -60,6 +60,13 @@ impl Memcg {
         Ok(())
     }
 
+    /// Returns how many pages could be charged to `held` before a limit refuses.
+    #[must_use]
+    pub fn room_ahead(&self, held: &Held) -> Pages {
+        let (_, holder) = self.owners.resolve(held.slot);
+        Pages::new(self.room_for(Chain::whole(holder.group()), KERNEL))
+    }
+
     /// Same as [`Memcg::try_charge_ahead`], whatever the limits say: for a frame that was touched
     /// without leave. Pages over a limit are counted as overshoot.
     pub fn charge_ahead(&mut self, held: &mut Held, pages: Pages) {

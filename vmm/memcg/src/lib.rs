@@ -63,6 +63,7 @@ pub use group::GroupId;
 pub use guest::{Evicted, Guest, ScanError, ScannedPage};
 pub use held::Held;
 pub use huge::{HugeError, HugeMap, HugePage};
+pub use offline::Dead;
 pub use oom::{OomReport, OomTask, Verdict};
 pub use psi::{Hundredths, Stall, StallShare};
 pub use recharge::{Move, MoveError, MoveReport, Policy, Progress, Scope, Settled, Skipped};

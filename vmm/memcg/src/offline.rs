@@ -1,9 +1,26 @@
 //! Removing a group, and what happens to what it still owns.
 
-use crate::group::Life;
+use crate::group::{Group, Life};
 use crate::owners::{Holder, SlotId};
 use crate::walk::Chain;
 use crate::{Error, GroupId, Memcg, Offline, Pages, Resource};
+
+/// A removed group that is still there, and what it still owns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dead {
+    /// Its path when it was removed, by the names of those above it now.
+    pub path: String,
+    /// Anonymous, file and shared pages.
+    pub user: Pages,
+    /// Pages of kernel memory.
+    pub kernel: Pages,
+    /// Pages that are part of huge pages.
+    pub huge: Pages,
+    /// Pages in swap.
+    pub swapped: Pages,
+    /// Removed groups directly below it that are still there.
+    pub below: usize,
+}
 
 impl Memcg {
     /// Removes a group. What it owns is reparented, or stays with a zombie; the usage of those above
@@ -19,9 +36,6 @@ impl Memcg {
         if !this.tasks.is_empty() || !this.children.is_empty() || this.moves > 0 {
             return Err(Error::Busy);
         }
-        if self.config.offline == Offline::Drain && this.gauges.frames() > 0 {
-            return Err(Error::Charged(Pages::new(this.gauges.frames())));
-        }
         let name = std::sync::Arc::clone(&this.name);
         let huge = self.huge_in_the_way(index);
         if huge > 0 {
@@ -33,8 +47,8 @@ impl Memcg {
         self.soft_limited.remove(&group);
         self.thresholds.forget_group(self.groups.at_mut(index));
         match self.config.offline {
-            Offline::Reparent | Offline::Drain => self.reparent(index, parent),
-            Offline::Zombie => self.leave_zombie(index, parent),
+            Offline::Reparent => self.reparent(index, parent),
+            Offline::Drain | Offline::Zombie => self.leave_zombie(index, parent),
         }
         Ok(())
     }
@@ -43,6 +57,21 @@ impl Memcg {
     #[must_use]
     pub fn zombies(&self) -> usize {
         self.groups.iter().filter(|group| !group.is_live()).count()
+    }
+
+    /// Returns the removed groups that are still there, and what pins each.
+    #[must_use]
+    pub fn dead(&self) -> Vec<Dead> {
+        let dead = self.groups.iter().filter(|group| !group.is_live());
+        let describe = |group: &Group| {
+            let above =
+                std::iter::successors(Some(group.id.index()), |i| self.groups.at(*i).parent);
+            let mut names: Vec<&str> = above.map(|index| &*self.groups.at(index).name).collect();
+            names.reverse();
+            let [user, kernel, huge, swapped] = group.gauges.pins().map(Pages::new);
+            Dead { path: names.join("/"), user, kernel, huge, swapped, below: group.dead.len() }
+        };
+        dead.map(describe).collect()
     }
 
     /// Makes the parent the owner of everything: its slot takes over.
@@ -175,13 +204,18 @@ mod tests {
     }
 
     #[test]
-    fn a_group_to_be_drained_stays_until_it_owns_nothing() {
+    fn what_could_not_be_drained_is_on_the_list_of_the_dead_until_it_goes() {
         let mut m = machine(Offline::Drain);
         let a = m.create(m.root(), "a").unwrap();
         m.try_charge(Payer::Group(a), A, Kind::Anon).unwrap();
-        assert_eq!(m.remove(a), Err(Error::Charged(Pages::ONE)));
-        m.uncharge(A);
+        m.try_charge(Payer::Group(a), Gfn::new(1), Kind::Huge).unwrap();
         m.remove(a).unwrap();
+        let [dead] = m.dead().try_into().unwrap();
+        assert_eq!((dead.path.as_str(), dead.user, dead.huge), ("/a", Pages::ONE, Pages::ONE));
+        assert_eq!((dead.kernel, dead.swapped, dead.below), (Pages::ZERO, Pages::ZERO, 0));
+        m.uncharge(A);
+        m.uncharge(Gfn::new(1));
+        assert_eq!((m.dead(), m.zombies(), m.check()), (vec![], 0, vec![]));
     }
 
     #[test]

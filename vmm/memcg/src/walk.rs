@@ -102,10 +102,15 @@ impl Memcg {
 
     /// Pages that a user charge could still add along `chain`; none where something is over.
     pub(crate) fn room(&self, chain: Chain) -> u64 {
+        self.room_for(chain, USER)
+    }
+
+    /// Pages that could still be added to each of `what` along `chain`.
+    pub(crate) fn room_for(&self, chain: Chain, what: &[Resource]) -> u64 {
         self.chain(chain)
             .flat_map(|index| {
                 let group = self.groups.at(index);
-                USER.iter().map(|resource| group.counter(*resource).room())
+                what.iter().map(|resource| group.counter(*resource).room())
             })
             .min()
             .unwrap_or(u64::MAX)

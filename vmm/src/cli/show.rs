@@ -39,6 +39,23 @@ pub(super) fn moves(name: &str) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// `vmcg ps --dead`.
+///
+/// # Errors
+/// When there is no such machine.
+pub(super) fn dead(name: &str) -> Result<ExitCode, Error> {
+    let Reply::Dead(dead) = client::ask(name, &Request::Dead)? else {
+        return Err(Error::Unexpected(name.to_owned()));
+    };
+    let mut rows = vec![heading(&["CGROUP", "USER", "KERNEL", "HUGE", "SWAPPED", "BELOW"])];
+    rows.extend(dead.into_iter().map(|row| {
+        let [user, kernel, huge, swapped] = [row.user, row.kernel, row.huge, row.swapped].map(kib);
+        vec![row.path, user, kernel, huge, swapped, row.below.to_string()]
+    }));
+    print(&table(&rows, &[false, true, true, true, true, true]))?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// `vmcg check`: status 1 when an invariant is broken.
 ///
 /// # Errors
@@ -190,6 +207,8 @@ fn stat_text(mount_point: &str, stat: &Stat) -> String {
         ("swap_used", kib(stat.swap.1)),
         ("first_touches", stat.faults.to_string()),
         ("forced_charges", stat.forced_charges.to_string()),
+        ("dead_groups", stat.dead_groups.0.to_string()),
+        ("dead_groups_pinned_by", kib(stat.dead_groups.1)),
         ("frames_freed", stat.frames_freed.to_string()),
         ("guest_lies", stat.guest_lies.to_string()),
     ];

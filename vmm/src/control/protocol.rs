@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::jobs::Window;
 use crate::moves::MoveRecord;
 use crate::oom::OomRecord;
-use crate::report::{Stat, TaskRow};
+use crate::report::{DeadRow, Stat, TaskRow};
 
 /// What a client wants. All but [`Request::Signal`] and [`Request::Resize`] begin a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +25,8 @@ pub enum Request {
     Groups,
     /// Answered by `Moves`.
     Moves,
+    /// Answered by `Dead`.
+    Dead,
     /// Answered by `Violations`.
     Check,
     /// Answered by `Figures`.
@@ -81,6 +83,8 @@ pub enum Reply {
     Groups(Vec<GroupRow>),
     /// The last moves of tasks between groups, oldest first.
     Moves(Vec<MoveRecord>),
+    /// Removed groups that are still there.
+    Dead(Vec<DeadRow>),
     /// Broken invariants.
     Violations(Vec<String>),
     /// The figures.

@@ -89,6 +89,7 @@ fn serve(machine: &dyn Controlled, stream: UnixStream) -> Result<(), WireError> 
         }
         Request::Tasks => Reply::Tasks(machine.tasks()),
         Request::Groups => Reply::Groups(machine.groups()),
+        Request::Dead => Reply::Dead(machine.dead()),
         Request::Moves => Reply::Moves(machine.moves()),
         Request::Ooms => Reply::Ooms(machine.ooms()),
         Request::Check => Reply::Violations(machine.check()),

@@ -1,10 +1,11 @@
 //! Changing directories: making, removing and renaming. Only a tmpfs can be changed.
 
+use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use super::lookup::{Found, Place, lookup};
-use super::node::{Below, Node, NodeBody};
+use super::node::{Below, Dentry, Node, NodeBody};
 use super::pipe::Pipe;
 use super::tmpfs::Walk;
 use super::uapi::mode;
@@ -34,22 +35,31 @@ struct Slot {
 }
 
 impl Slot {
-    fn put(&self, node: Rc<Node>, now_ns: u64) {
+    /// Gives the name to a node; refused, nothing has changed.
+    fn put(&self, kernel: &Kernel, node: Rc<Node>) -> Result<(), Errno> {
+        let dentry = Dentry::new(&kernel.frames, &self.name, node)?;
+        self.enter(dentry, kernel.clock.realtime());
+        Ok(())
+    }
+
+    fn enter(&self, dentry: Box<Dentry>, now_ns: u64) {
         if let Some(names) = self.parent.names() {
-            names.borrow_mut().insert(self.name.clone(), node);
+            names.borrow_mut().insert(dentry);
             self.parent.touch(now_ns);
         }
     }
 
     /// Takes the name away; where the share has a file of that name, hides it.
-    fn clear(&self, kernel: &mut Kernel, is_in_share: bool) {
+    fn clear(&self, kernel: &mut Kernel, is_in_share: bool) -> Result<(), Errno> {
         let (ino, now) = (kernel.files.tmpfs.new_ino(), kernel.clock.realtime());
         if is_in_share {
-            self.put(Node::new(ino, 0, now, NodeBody::Gone), now);
+            let gone = kernel.frames.new_rc(Node::new(ino, 0, now, NodeBody::Gone))?;
+            self.put(kernel, gone)?;
         } else if let Some(names) = self.parent.names() {
             names.borrow_mut().remove(&self.name);
             self.parent.touch(now);
         }
+        Ok(())
     }
 }
 
@@ -83,8 +93,10 @@ fn ensure(kernel: &mut Kernel, tid: Tid, directory: &[u8]) -> Result<Rc<Node>, E
             let permissions = lookup(kernel, tid, directory, Follow::Yes)?.stat().mode;
             let (ino, now) = (kernel.files.tmpfs.new_ino(), kernel.clock.realtime());
             let node = Node::directory(ino, permissions, now, Below::Seen);
+            let node = kernel.frames.new_rc(node)?;
+            let dentry = Dentry::new(&kernel.frames, name, node.clone())?;
             if let Some(names) = parent.names() {
-                names.borrow_mut().insert(name.to_vec(), node.clone());
+                names.borrow_mut().insert(dentry);
             }
             Ok(node)
         }
@@ -101,8 +113,8 @@ pub(crate) fn add(
 ) -> Result<(Rc<Node>, Vec<u8>), Errno> {
     let slot = slot(kernel, tid, absolute)?;
     let (ino, now) = (kernel.files.tmpfs.new_ino(), kernel.clock.realtime());
-    let node = Node::new(ino, permissions, now, body);
-    slot.put(node.clone(), now);
+    let node = kernel.frames.new_rc(Node::new(ino, permissions, now, body))?;
+    slot.put(kernel, node.clone())?;
     Ok((node, slot.path))
 }
 
@@ -126,7 +138,8 @@ pub(crate) fn make_directory(
     let permissions = permissions & !context_of(kernel, tid).borrow().umask;
     let slot = slot(kernel, tid, absolute)?;
     let (ino, now) = (kernel.files.tmpfs.new_ino(), kernel.clock.realtime());
-    slot.put(Node::directory(ino, permissions, now, Below::Hidden), now);
+    let node = Node::directory(ino, permissions, now, Below::Hidden);
+    slot.put(kernel, kernel.frames.new_rc(node)?)?;
     slot.parent.linked();
     Ok(())
 }
@@ -141,7 +154,10 @@ pub(crate) fn make_node(
     check_free(kernel, tid, absolute)?;
     let body = match mode & mode::TYPE {
         0 | mode::REGULAR => NodeBody::File(Rc::new(Object::new_shmem(&kernel.frames, 0))),
-        mode::FIFO => NodeBody::Fifo(Pipe::new(kernel.new_wait_id(), kernel.files.dropped())),
+        mode::FIFO => {
+            let pipe = Pipe::new(kernel.new_wait_id(), kernel.files.dropped());
+            NodeBody::Fifo(kernel.frames.new_rc(pipe)?)
+        }
         mode::DIRECTORY => return Err(Errno::EPERM),
         mode::CHARACTER | mode::BLOCK | mode::SOCKET => return Err(Errno::EPERM),
         _ => return Err(Errno::EINVAL),
@@ -155,9 +171,10 @@ pub(crate) fn make_link(
     kernel: &mut Kernel,
     tid: Tid,
     absolute: &[u8],
-    target: Vec<u8>,
+    target: &[u8],
 ) -> Result<(), Errno> {
     check_free(kernel, tid, absolute)?;
+    let target = kernel.frames.new_bytes(target)?;
     add(kernel, tid, absolute, 0o777, NodeBody::Link(target)).map(drop)
 }
 
@@ -178,8 +195,8 @@ pub(crate) fn link(
         return Err(Errno::EXDEV);
     };
     let slot = slot(kernel, tid, new)?;
+    slot.put(kernel, node.clone())?;
     node.linked();
-    slot.put(node, kernel.clock.realtime());
     Ok(())
 }
 
@@ -204,11 +221,11 @@ pub(crate) fn remove(
     if is_directory && !directory::is_empty(kernel, tid, &place.path)? {
         return Err(Errno::ENOTEMPTY);
     }
+    let is_in_share = shows_through(&slot);
+    slot.clear(kernel, is_in_share)?;
     if let Found::Node(node) = &place.found {
         node.unlinked();
     }
-    let is_in_share = shows_through(&slot);
-    slot.clear(kernel, is_in_share);
     if is_directory {
         slot.parent.unlinked();
     }
@@ -243,11 +260,15 @@ pub(crate) fn rename(
     if from.path == to.path {
         return Ok(());
     }
+    let mut replaced = None;
     match lookup(kernel, tid, &to.path, Follow::No) {
         Ok(_) if may_replace == Replace::No => return Err(Errno::EEXIST),
         // Two names of the same file both stay, as POSIX has it.
         Ok(target) if is_same(&place, &target) => return Ok(()),
-        Ok(target) => check_replaceable(kernel, tid, &place, &target)?,
+        Ok(target) => {
+            check_replaceable(kernel, tid, &place, &target)?;
+            replaced = Some(target.found);
+        }
         Err(Errno::ENOENT) => {}
         Err(errno) => return Err(errno),
     }
@@ -258,9 +279,13 @@ pub(crate) fn rename(
     if node.shows_below() {
         return Err(Errno::EXDEV);
     }
+    let dentry = Dentry::new(&kernel.frames, &to.name, node)?;
     let is_in_share = shows_through(&from);
-    from.clear(kernel, is_in_share);
-    to.put(node, kernel.clock.realtime());
+    from.clear(kernel, is_in_share)?;
+    to.enter(dentry, kernel.clock.realtime());
+    if let Some(Found::Node(node)) = replaced {
+        node.unlinked();
+    }
     Ok(())
 }
 
@@ -281,7 +306,7 @@ pub(crate) enum Replace {
     No,
 }
 
-/// Checks that `target` may give its name to `place`, and notes that it loses it.
+/// Checks that `target` may give its name to `place`.
 fn check_replaceable(
     kernel: &mut Kernel,
     tid: Tid,
@@ -296,9 +321,6 @@ fn check_replaceable(
             return Err(Errno::ENOTEMPTY);
         }
         _ => {}
-    }
-    if let Found::Node(node) = &target.found {
-        node.unlinked();
     }
     Ok(())
 }

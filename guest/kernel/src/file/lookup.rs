@@ -96,7 +96,7 @@ fn step(
         return match walk? {
             Walk::Node(node) => Ok(Step::Found(Found::Node(node))),
             Walk::Link(next) => Ok(Step::Link(next)),
-            Walk::Below => share_step(raw, follow),
+            Walk::Below => share_step(kernel, raw, follow),
         };
     }
     if let Some(rest) = path::below(text, b"/proc") {
@@ -112,11 +112,11 @@ fn step(
             SysEntry::Text(text) => Ok(Step::Found(Found::Text(text))),
         };
     }
-    share_step(raw, follow)
+    share_step(kernel, raw, follow)
 }
 
-fn share_step(raw: &[u8], follow: Follow) -> Result<Step, Errno> {
-    Ok(match ShareFile::open(raw, follow)? {
+fn share_step(kernel: &Kernel, raw: &[u8], follow: Follow) -> Result<Step, Errno> {
+    Ok(match ShareFile::look_up(kernel, raw, follow)? {
         Ok(file) => Step::Found(Found::Share(file)),
         Err(elsewhere) => Step::Link(elsewhere),
     })
@@ -182,7 +182,7 @@ impl Place {
         match &self.found {
             Found::Link(target) => Ok(Some(target.clone())),
             Found::Node(node) => match &node.body {
-                NodeBody::Link(target) => Ok(Some(target.clone())),
+                NodeBody::Link(target) => Ok(Some(target.to_vec())),
                 _ => Ok(None),
             },
             Found::Share(file) if file.stat().is_link() => {

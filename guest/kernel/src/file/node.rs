@@ -3,21 +3,113 @@
 //! A tmpfs here lies over a directory of the share: what the tree does not have is looked for there,
 //! and [`NodeBody::Gone`] hides what was removed.
 
-use alloc::collections::BTreeMap;
+use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 
 use super::pipe::Pipe;
 use super::uapi::{SECTOR_LEN, Stat, mode};
+use crate::kmem::Shortage;
+use crate::memory::frames::Frames;
 use crate::memory::object::Object;
 use vmcg_abi::layout::PAGE_SIZE;
 
 /// Device number of every tmpfs.
 const TMPFS_DEV: u64 = 0x20;
 
-/// Names of a directory.
-pub(crate) type Names = BTreeMap<Vec<u8>, Rc<Node>>;
+/// Longest name that lies in its dentry itself.
+const NAME_INLINE_MAX: usize = 39;
+
+/// A name as it is kept.
+#[derive(Debug)]
+pub(crate) struct Name {
+    /// One that is too long to lie here.
+    long: Option<Box<[u8]>>,
+    short: [u8; NAME_INLINE_MAX],
+    short_len: u8,
+}
+
+impl Name {
+    /// Keeps a name; a long one is charged to the current payer.
+    pub(crate) fn new(frames: &Frames, name: &[u8]) -> Result<Self, Shortage> {
+        let mut kept = Self { long: None, short: [0; NAME_INLINE_MAX], short_len: 0 };
+        match (kept.short.get_mut(..name.len()), u8::try_from(name.len())) {
+            (Some(short), Ok(len)) => {
+                short.copy_from_slice(name);
+                kept.short_len = len;
+            }
+            _ => kept.long = Some(frames.new_bytes(name)?),
+        }
+        Ok(kept)
+    }
+
+    /// The name.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.long.as_deref().unwrap_or(&self.short[..usize::from(self.short_len)])
+    }
+}
+
+/// A name of a directory and what it leads to.
+#[derive(Debug)]
+pub(crate) struct Dentry {
+    node: Rc<Node>,
+    name: Name,
+}
+
+impl Dentry {
+    /// A name for a node.
+    pub(crate) fn new(frames: &Frames, name: &[u8], node: Rc<Node>) -> Result<Box<Self>, Shortage> {
+        frames.new_box(Self { node, name: Name::new(frames, name)? })
+    }
+
+    fn name(&self) -> &[u8] {
+        self.name.bytes()
+    }
+}
+
+/// The names of a directory, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    #[expect(clippy::vec_box, reason = "each lies in a slab by itself")]
+    entries: Vec<Box<Dentry>>,
+}
+
+impl Names {
+    fn position(&self, name: &[u8]) -> Result<usize, usize> {
+        self.entries.binary_search_by(|entry| entry.name().cmp(name))
+    }
+
+    /// What a name leads to.
+    pub(crate) fn get(&self, name: &[u8]) -> Option<&Rc<Node>> {
+        Some(&self.entries[self.position(name).ok()?].node)
+    }
+
+    /// Adds a name; what had it before loses it.
+    pub(crate) fn insert(&mut self, dentry: Box<Dentry>) {
+        match self.position(dentry.name()) {
+            Ok(place) => self.entries[place] = dentry,
+            Err(place) => self.entries.insert(place, dentry),
+        }
+    }
+
+    /// Takes a name away.
+    pub(crate) fn remove(&mut self, name: &[u8]) {
+        if let Ok(place) = self.position(name) {
+            self.entries.remove(place);
+        }
+    }
+
+    /// Every name and what it leads to.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &Rc<Node>)> {
+        self.entries.iter().map(|entry| (entry.name(), &entry.node))
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+}
 
 /// Whether the share's directory below a tmpfs directory is seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +128,7 @@ pub(crate) enum NodeBody {
     /// A directory, and whether the share's directory of that name shows through.
     Directory(RefCell<Names>, Below),
     /// A symbolic link to this path.
-    Link(Vec<u8>),
+    Link(Box<[u8]>),
     /// A fifo.
     Fifo(Rc<Pipe>),
     /// A file of the share below was removed.
@@ -55,7 +147,7 @@ pub(crate) struct Node {
 
 impl Node {
     /// A node with one name; `permissions` are the bits of its mode besides the type.
-    pub(crate) fn new(ino: u64, permissions: u32, now_ns: u64, body: NodeBody) -> Rc<Self> {
+    pub(crate) fn new(ino: u64, permissions: u32, now_ns: u64, body: NodeBody) -> Self {
         let (kind, nlink) = match body {
             NodeBody::File(_) | NodeBody::Gone => (mode::REGULAR, 1),
             NodeBody::Directory(..) => (mode::DIRECTORY, 2),
@@ -63,12 +155,12 @@ impl Node {
             NodeBody::Fifo(_) => (mode::FIFO, 1),
         };
         let mode = Cell::new(kind | permissions & mode::PERMISSIONS);
-        Rc::new(Self { ino, mode, nlink: Cell::new(nlink), mtime_ns: Cell::new(now_ns), body })
+        Self { ino, mode, nlink: Cell::new(nlink), mtime_ns: Cell::new(now_ns), body }
     }
 
     /// An empty directory.
-    pub(crate) fn directory(ino: u64, permissions: u32, now_ns: u64, below: Below) -> Rc<Self> {
-        let body = NodeBody::Directory(RefCell::new(Names::new()), below);
+    pub(crate) fn directory(ino: u64, permissions: u32, now_ns: u64, below: Below) -> Self {
+        let body = NodeBody::Directory(RefCell::new(Names::default()), below);
         Self::new(ino, permissions, now_ns, body)
     }
 

@@ -83,7 +83,7 @@ fn create(
     let permissions = permissions & !context_of(kernel, tid).borrow().umask;
     let body = NodeBody::File(object.clone());
     let (node, path) = change::add(kernel, tid, absolute, permissions, body)?;
-    Ok(Rc::new(OpenFile::new(Body::Memory(node, object), flags, path)))
+    Ok(kernel.frames.new_rc(OpenFile::new(Body::Memory(node, object), flags, path))?)
 }
 
 /// Memory for a new file at a path, of huge pages where that lies in a hugetlbfs.
@@ -117,7 +117,7 @@ fn open_unnamed(
     let path = super::directory::check(kernel, tid, absolute)?;
     kernel.files.tmpfs.mount(&path).ok_or(Errno::EOPNOTSUPP)?;
     let object = object_below(kernel, &path);
-    Ok(unnamed(kernel, (flags, permissions), &path, object))
+    unnamed(kernel, (flags, permissions), &path, object)
 }
 
 /// A file in memory without a name, as O_TMPFILE and memfd_create() make them.
@@ -126,13 +126,14 @@ pub(crate) fn unnamed(
     (flags, permissions): (u32, u32),
     path: &[u8],
     object: Object,
-) -> Rc<OpenFile> {
+) -> Result<Rc<OpenFile>, Errno> {
     let object = Rc::new(object);
     let (ino, now) = (kernel.files.tmpfs.new_ino(), kernel.clock.realtime());
     let node = Node::new(ino, permissions, now, NodeBody::File(object.clone()));
+    let node = kernel.frames.new_rc(node)?;
     node.unlinked();
     let flags = flags & !open::DIRECTORY;
-    Rc::new(OpenFile::new(Body::Memory(node, object), flags, path.to_vec()))
+    Ok(kernel.frames.new_rc(OpenFile::new(Body::Memory(node, object), flags, path.to_vec()))?)
 }
 
 /// Opens what a lookup found.
@@ -152,7 +153,7 @@ fn open_place(
         } else {
             Body::Path(stat)
         };
-        return Ok(Rc::new(OpenFile::new(body, flags, place.path)));
+        return Ok(kernel.frames.new_rc(OpenFile::new(body, flags, place.path))?);
     }
     if stat.is_link() {
         return Err(Errno::ELOOP);
@@ -163,7 +164,7 @@ fn open_place(
             return Err(Errno::EISDIR);
         }
         let body = Body::Directory(Directory::new(stat, &place.path));
-        return Ok(Rc::new(OpenFile::new(body, flags, place.path)));
+        return Ok(kernel.frames.new_rc(OpenFile::new(body, flags, place.path))?);
     }
     let body = match place.found {
         Found::Share(file) if is_changing => copy_up(kernel, tid, &place.path, file, flags)?,
@@ -179,7 +180,7 @@ fn open_place(
         Found::Open(file) => return Ok(file),
         Found::Directory | Found::Link(_) => return Err(Errno::ELOOP),
     };
-    Ok(Rc::new(OpenFile::new(body, flags, place.path)))
+    Ok(kernel.frames.new_rc(OpenFile::new(body, flags, place.path))?)
 }
 
 fn open_node(kernel: &mut Kernel, node: &Rc<Node>, flags: u32) -> Result<Body, Errno> {

@@ -1,5 +1,6 @@
 //! Open files: what descriptors lead to.
 
+use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
@@ -86,7 +87,7 @@ pub(crate) enum Body {
     /// An end of a pipe.
     Pipe(PipeEnd),
     /// One of a pair of sockets.
-    Socket(Socket),
+    Socket(Box<Socket>),
     /// An event counter.
     Event(EventCounter),
     /// A timer.

@@ -8,6 +8,8 @@ use core::cell::{Cell, RefCell};
 use super::node::Node;
 use super::open_file::Readiness;
 use crate::heap;
+use crate::kmem::Shortage;
+use crate::memory::frames::Frames;
 
 /// Bytes a pipe holds.
 pub(crate) const CAPACITY: usize = 65536;
@@ -77,15 +79,19 @@ pub(crate) enum Moved {
 }
 
 /// Makes a pipe: its reading and its writing end.
-pub(crate) fn new(wait_id: u64, dropped: Dropped) -> (PipeEnd, PipeEnd) {
-    let pipe = Pipe::new(wait_id, dropped);
-    (pipe.end(Side::Reader, None), pipe.end(Side::Writer, None))
+pub(crate) fn new(
+    frames: &Frames,
+    wait_id: u64,
+    dropped: Dropped,
+) -> Result<(PipeEnd, PipeEnd), Shortage> {
+    let pipe = frames.new_rc(Pipe::new(wait_id, dropped))?;
+    Ok((pipe.end(Side::Reader, None), pipe.end(Side::Writer, None)))
 }
 
 impl Pipe {
     /// A pipe without ends.
-    pub(crate) fn new(wait_id: u64, dropped: Dropped) -> Rc<Self> {
-        Rc::new(Self {
+    pub(crate) fn new(wait_id: u64, dropped: Dropped) -> Self {
+        Self {
             wait_id,
             bytes: RefCell::new(VecDeque::new()),
             readers: Cell::new(0),
@@ -93,7 +99,7 @@ impl Pipe {
             opened: [Cell::new(0), Cell::new(0)],
             changes: Cell::new(0),
             dropped,
-        })
+        }
     }
 
     /// Makes one end more.

@@ -34,6 +34,22 @@ impl ShareFile {
         })
     }
 
+    /// The same for a task, which is charged for the name.
+    pub(crate) fn look_up(
+        kernel: &Kernel,
+        path: &[u8],
+        follow: Follow,
+    ) -> Result<Result<Self, Vec<u8>>, Errno> {
+        let found = Self::open(path, follow);
+        let stat = match &found {
+            Ok(Ok(file)) => Some(file.host_stat),
+            Err(Errno::ENOENT) => None,
+            Ok(Err(_)) | Err(_) => return found,
+        };
+        kernel.frames.kmem().remember(&kernel.frames, path, stat)?;
+        found
+    }
+
     /// The host's handle, good for as long as this lives.
     pub(crate) fn handle(&self) -> u64 {
         self.handle

@@ -49,7 +49,7 @@ impl Tmpfs {
     pub(crate) fn new(huge: &HugeMemory) -> Self {
         let mount = |(i, &(path, below)): (usize, &(&[u8], Below))| Mount {
             path: path.to_vec(),
-            root: Node::directory(ROOT_INO + i as u64, 0o1777, 0, below),
+            root: Rc::new(Node::directory(ROOT_INO + i as u64, 0o1777, 0, below)),
             huge: None,
         };
         let mounts: Vec<_> = MOUNTS.iter().enumerate().map(mount).collect();
@@ -62,7 +62,7 @@ impl Tmpfs {
 
     /// Mounts a tree of huge files over whatever is at a path.
     pub(crate) fn add_huge(&mut self, path: &[u8], quota: &Rc<Quota>, permissions: u32) {
-        let root = Node::directory(self.new_ino(), permissions, 0, Below::Hidden);
+        let root = Rc::new(Node::directory(self.new_ino(), permissions, 0, Below::Hidden));
         self.mounts.push(Mount { path: path.to_vec(), root, huge: Some(quota.clone()) });
     }
 

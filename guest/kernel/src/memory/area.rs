@@ -1,12 +1,15 @@
 //! Areas: ranges of a program's addresses that have one backing and one set of rights.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use super::frames::Frames;
 use super::huge::Claim;
 use super::object::Object;
+use crate::kmem::{KmemId, Shortage};
 
 /// What a program may do with an area.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -113,10 +116,16 @@ impl Area {
     }
 }
 
+/// Areas kept ready: a new one, and the parts of old ones on both sides of it.
+pub(crate) const SPARE_MAX: usize = 3;
+
 /// The areas of an address space, in order and without overlap.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Areas {
-    by_start: BTreeMap<u64, Area>,
+    by_start: BTreeMap<u64, Box<Area>>,
+    /// Areas made ahead, so that a change once begun is not refused.
+    #[expect(clippy::vec_box, reason = "each lies in a slab by itself")]
+    spare: Vec<Box<Area>>,
     /// Bytes in all areas.
     total: u64,
     /// Where the last free range was found: those above it were too small, or are forgotten.
@@ -132,24 +141,24 @@ impl Areas {
 
     /// The first area at or above an address.
     pub(crate) fn at_or_above(&self, gva: u64) -> Option<(u64, &Area)> {
-        self.by_start.range(gva..).next().map(|(start, area)| (*start, area))
+        self.by_start.range(gva..).next().map(|(start, area)| (*start, &**area))
     }
 
     /// The last area that starts below an address.
     pub(crate) fn below(&self, gva: u64) -> Option<(u64, &Area)> {
-        self.by_start.range(..gva).next_back().map(|(start, area)| (*start, area))
+        self.by_start.range(..gva).next_back().map(|(start, area)| (*start, &**area))
     }
 
     /// All of them, lowest first.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (u64, &Area)> {
-        self.by_start.iter().map(|(start, area)| (*start, area))
+        self.by_start.iter().map(|(start, area)| (*start, &**area))
     }
 
     /// Those that meet a range, lowest first.
     pub(crate) fn meeting(&self, range: &Range<u64>) -> impl Iterator<Item = (u64, &Area)> {
         let first = self.find(range.start).map_or(range.start, |(start, _)| start);
         let until = range.end.max(first);
-        self.by_start.range(first..until).map(|(start, area)| (*start, area))
+        self.by_start.range(first..until).map(|(start, area)| (*start, &**area))
     }
 
     /// How many there are.
@@ -172,17 +181,56 @@ impl Areas {
             && area.can_merge(upper)
         {
             let end = upper.end;
-            self.by_start.remove(&area.end);
+            let joined = self.by_start.remove(&area.end);
+            self.spare.extend(joined);
             area.end = end;
         }
-        self.by_start.insert(start, area);
+        let area = self.boxed(area);
+        self.spare.extend(self.by_start.insert(start, area));
     }
 
     /// The same areas, none of them locked: a child does not inherit locks.
-    pub(crate) fn unlocked(&self) -> Self {
-        let mut areas = self.clone();
-        areas.by_start.values_mut().for_each(|area| area.is_locked = false);
-        areas
+    pub(crate) fn fork(&self, frames: &Frames) -> Result<Self, Shortage> {
+        let mut copy = Self { total: self.total, cursor: self.cursor, ..Self::default() };
+        for (start, area) in self.iter() {
+            let area = frames.new_box(Area { is_locked: false, ..area.clone() })?;
+            copy.by_start.insert(start, area);
+        }
+        Ok(copy)
+    }
+
+    /// Makes areas ahead for one change, charged to the current payer if there is one.
+    pub(crate) fn reserve(&mut self, frames: &Frames) -> Result<(), Shortage> {
+        if frames.kmem().payer() == KmemId::NOBODY {
+            return Ok(());
+        }
+        while self.spare.len() < SPARE_MAX {
+            let empty = Area::anon(0, Rights::default(), Role::Plain);
+            self.spare.push(frames.new_box(empty)?);
+        }
+        Ok(())
+    }
+
+    /// Gives back what is left of a large change, but for what the next small one may need.
+    pub(crate) fn trim(&mut self) {
+        self.spare.truncate(SPARE_MAX);
+    }
+
+    /// Puts an area where one that was made ahead lies; without one, it is charged to nobody.
+    fn boxed(&mut self, area: Area) -> Box<Area> {
+        match self.spare.pop() {
+            Some(mut place) => {
+                *place = area;
+                place
+            }
+            None => Box::new(area),
+        }
+    }
+
+    /// Whether taking a range out leaves parts of one area on both sides.
+    pub(crate) fn splits(&self, range: &Range<u64>) -> bool {
+        self.find(range.start)
+            .is_some_and(|(start, area)| start < range.start && range.end < area.end)
     }
 
     /// Gives private areas of huge pages a claim of their own, on nothing: a child's.
@@ -216,6 +264,11 @@ impl Areas {
         let taken: Vec<(u64, Area)> = starts
             .into_iter()
             .filter_map(|start| self.by_start.remove(&start).map(|area| (start, area)))
+            .map(|(start, place)| {
+                let area = (*place).clone();
+                self.spare.push(place);
+                (start, area)
+            })
             .collect();
         self.total -= taken.iter().map(|(start, area)| area.end - start).sum::<u64>();
         self.cursor = self.cursor.map(|cursor| cursor.max(range.end));
@@ -229,6 +282,7 @@ impl Areas {
             return;
         }
         let upper = Area { backing: area.backing.skip(gva - start), ..area.clone() };
+        let upper = self.boxed(upper);
         if let Some(lower) = self.by_start.get_mut(&start) {
             lower.end = gva;
         }

@@ -8,6 +8,7 @@ use super::frames::RUN_MAX;
 use super::space::Space;
 use super::tables::{ACCESSED, DIRTY, Pte, USER, WRITABLE};
 use crate::errno::Errno;
+use crate::kmem::Shortage;
 use crate::number::{Gfn, page_floor};
 use crate::physical;
 
@@ -32,6 +33,17 @@ pub(crate) enum Fault {
     NoHugePage,
     /// There is no frame left.
     NoMemory,
+    /// A limit on kernel memory leaves no room for a page table.
+    Refused,
+}
+
+impl From<Shortage> for Fault {
+    fn from(shortage: Shortage) -> Self {
+        match shortage {
+            Shortage::Full => Self::NoMemory,
+            Shortage::Refused => Self::Refused,
+        }
+    }
 }
 
 /// Bytes that one fault looks at: a run of frames.
@@ -60,7 +72,7 @@ impl Space {
         if let Some(huge) = area.as_huge(start) {
             return self.fault_huge(gva, access, &huge);
         }
-        let slot = self.tables.make_slot(gva).ok_or(Fault::NoMemory)?;
+        let slot = self.tables.make_slot(gva)?;
         let pte = Pte(physical::word(slot));
         if pte.is_present() {
             return self.fault_present(slot, access, &area);

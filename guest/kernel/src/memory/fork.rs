@@ -12,13 +12,14 @@ use vmcg_abi::layout::PAGE_SIZE;
 use super::area::Area;
 use super::space::Space;
 use super::tables::{ACCESSED, DIRTY, Pte, TABLE_SPAN, WRITABLE};
+use crate::kmem::Shortage;
 use crate::physical;
 
 impl Space {
-    /// A copy; `None` when memory is full, and then this space still works as before.
-    pub(crate) fn fork(&mut self) -> Option<Self> {
+    /// A copy; without room for it, this space still works as before.
+    pub(crate) fn fork(&mut self) -> Result<Self, Shortage> {
         let mut copy = Self::new(&self.frames)?;
-        copy.areas = self.areas.unlocked().with_own_claims();
+        copy.areas = self.areas.fork(&self.frames)?.with_own_claims();
         copy.heap = self.heap.clone();
         copy.mmap_top = self.mmap_top;
         copy.stack_max = self.stack_max;
@@ -26,19 +27,19 @@ impl Space {
         copy.arguments = self.arguments.clone();
         for (start, area) in self.areas.iter() {
             copy.copy_pages(self, start, area)?;
-            copy.copy_huge(self, start, area)?;
+            copy.copy_huge(self, start, area).ok_or(Shortage::Full)?;
         }
-        Some(copy)
+        Ok(copy)
     }
 
     /// Maps the pages of one area of `parent`.
-    fn copy_pages(&mut self, parent: &Space, start: u64, area: &Area) -> Option<()> {
-        let mut is_full = false;
+    fn copy_pages(&mut self, parent: &Space, start: u64, area: &Area) -> Result<(), Shortage> {
+        let mut result = Ok(());
         let mut last_slot = None;
         parent.tables.for_each(start, area.end, &mut |gva, slot| {
             let pte = Pte(physical::word(slot));
             let is_anon = parent.frames.entry(pte.gfn()).kind() == Some(FrameKind::Anon);
-            if is_full {
+            if result.is_err() {
                 return;
             }
             if is_anon && !pte.is_accessed() && !area.is_shared {
@@ -46,9 +47,12 @@ impl Space {
                 parent.release_mapped(pte.gfn());
                 return;
             }
-            let Some(own_slot) = self.slot_after(&mut last_slot, gva) else {
-                is_full = true;
-                return;
+            let own_slot = match self.slot_after(&mut last_slot, gva) {
+                Ok(slot) => slot,
+                Err(shortage) => {
+                    result = Err(shortage);
+                    return;
+                }
             };
             parent.frames.mapped(pte.gfn());
             let mut bits = pte.0;
@@ -59,11 +63,11 @@ impl Space {
             let keeps = if is_anon { ACCESSED } else { 0 };
             physical::set_word(own_slot, bits & !(ACCESSED | DIRTY) | keeps);
         });
-        (!is_full).then_some(())
+        result
     }
 
     /// The slot for `gva`, found from the last one where both are in the same table.
-    fn slot_after(&mut self, last: &mut Option<(u64, u64)>, gva: u64) -> Option<u64> {
+    fn slot_after(&mut self, last: &mut Option<(u64, u64)>, gva: u64) -> Result<u64, Shortage> {
         let slot = match *last {
             Some((last_gva, last_slot)) if last_gva / TABLE_SPAN == gva / TABLE_SPAN => {
                 last_slot + (gva - last_gva) / PAGE_SIZE * 8
@@ -71,6 +75,6 @@ impl Space {
             _ => self.tables.make_slot(gva)?,
         };
         *last = Some((gva, slot));
-        Some(slot)
+        Ok(slot)
     }
 }

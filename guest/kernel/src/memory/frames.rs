@@ -14,6 +14,7 @@ use vmcg_abi::frame::{FrameEntry, FrameKind};
 use vmcg_abi::layout::{FREE_RING_GPA, FREE_RING_SLOTS};
 use vmcg_abi::page::shared;
 
+use crate::kmem::{Kmem, KmemId, Shortage};
 use crate::number::{Gfn, index};
 use crate::{host, physical};
 
@@ -21,6 +22,7 @@ use crate::{host, physical};
 #[derive(Debug, Clone)]
 pub(crate) struct Frames {
     inner: Rc<RefCell<Inner>>,
+    kmem: Rc<Kmem>,
 }
 
 #[derive(Debug)]
@@ -60,7 +62,7 @@ impl Frames {
             ring_head: 0,
             ring_reused: 0,
         };
-        Self { inner: Rc::new(RefCell::new(inner)) }
+        Self { inner: Rc::new(RefCell::new(inner)), kmem: Rc::new(Kmem::new()) }
     }
 
     /// Hands out an empty frame; `None` when memory is full.
@@ -72,6 +74,33 @@ impl Frames {
         })?;
         inner.take(gfn, kind);
         Some(gfn)
+    }
+
+    /// Who pays for kernel memory, and what it is used for.
+    pub(crate) fn kmem(&self) -> &Kmem {
+        &self.kmem
+    }
+
+    /// Hands out an empty frame that the current payer is charged for, if there is one.
+    pub(crate) fn allocate_charged(&self, kind: FrameKind) -> Result<Gfn, Shortage> {
+        let payer = self.kmem.payer();
+        if payer == KmemId::NOBODY {
+            return self.allocate(kind).ok_or(Shortage::Full);
+        }
+        self.allocate_for(payer, kind)
+    }
+
+    /// Hands out an empty frame that `payer` is charged for.
+    pub(crate) fn allocate_for(&self, payer: KmemId, kind: FrameKind) -> Result<Gfn, Shortage> {
+        // First the frame: leave that is taken must be used.
+        let gfn = self.allocate(kind).ok_or(Shortage::Full)?;
+        if let Err(shortage) = self.kmem.take_leave(self, payer) {
+            self.release(gfn);
+            return Err(shortage);
+        }
+        self.set_entry(gfn, FrameEntry::new(kind, 0).with_kmem(payer.0));
+        physical::set_word(gfn.gpa(), 0);
+        Ok(gfn)
     }
 
     /// Hands out up to `count` frames that lie side by side; `None` where no such run is at hand.

@@ -45,6 +45,8 @@ impl Space {
 
     /// Locks or unlocks a range that is mapped all through.
     pub(crate) fn set_locked(&mut self, range: &Range<u64>, lock: Lock) {
+        // Refused, the parts of a split area are charged to nobody: locking has nothing to refuse.
+        let _ = self.areas.reserve(&self.frames);
         for (start, mut area) in self.areas.take(range) {
             area.is_locked = lock == Lock::Locked;
             self.areas.insert(start, area);

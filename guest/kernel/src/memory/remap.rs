@@ -45,8 +45,8 @@ impl Space {
             self.unmap(&(old.start + len..old.end));
             return Ok(old.start);
         }
-        self.check_room(len - old_len)?;
         let is_whole_end = area.end == old.end;
+        self.check_room(len - old_len)?;
         let grown = old.start..old.start + len;
         if is_whole_end && grown.end <= TASK_END && self.areas.is_free(&(old.end..grown.end)) {
             for (start, area) in self.areas.take(old) {
@@ -92,7 +92,7 @@ impl Space {
         while gva < kept.end {
             if self.tables.get(gva).is_present() {
                 let place = target + (gva - kept.start);
-                self.tables.make_slot(place).ok_or(Errno::ENOMEM)?;
+                self.tables.make_slot(place)?;
             }
             gva += PAGE_SIZE;
         }

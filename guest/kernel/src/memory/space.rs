@@ -11,6 +11,7 @@ use super::area::{Area, Areas, Rights};
 use super::frames::Frames;
 use super::tables::{NO_EXECUTE, Pte, Tables, USER, WRITABLE};
 use crate::errno::Errno;
+use crate::kmem::Shortage;
 use crate::number::Gfn;
 use crate::physical;
 
@@ -43,9 +44,9 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    /// An empty space; `None` when memory is full.
-    pub(crate) fn new(frames: &Frames) -> Option<Self> {
-        Some(Self {
+    /// An empty space.
+    pub(crate) fn new(frames: &Frames) -> Result<Self, Shortage> {
+        Ok(Self {
             tables: Tables::new(frames)?,
             frames: frames.clone(),
             areas: Areas::default(),
@@ -106,6 +107,7 @@ impl Space {
         for (start, area) in self.areas.take(range) {
             self.unmap_huge(start, &area, range);
         }
+        self.areas.trim();
         self.unmap_pages(range);
     }
 
@@ -119,12 +121,17 @@ impl Space {
     }
 
     /// Whether `len` more bytes of areas are allowed.
-    pub(crate) fn check_room(&self, len: u64) -> Result<(), Errno> {
+    pub(crate) fn check_room(&mut self, len: u64) -> Result<(), Errno> {
         let is_full = self.areas.len() >= AREAS_MAX || crate::heap::is_short();
         if is_full || self.areas.total().saturating_add(len) > self.total_max {
             return Err(Errno::ENOMEM);
         }
-        Ok(())
+        Ok(self.areas.reserve(&self.frames)?)
+    }
+
+    /// Makes sure that an area can be split where a range is to be removed from its middle.
+    pub(crate) fn check_split(&mut self, range: &Range<u64>) -> Result<(), Errno> {
+        if self.areas.splits(range) { self.check_room(0) } else { Ok(()) }
     }
 
     /// A free place for `len` bytes at a multiple of `align`.

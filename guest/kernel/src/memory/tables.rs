@@ -6,6 +6,7 @@ use vmcg_abi::frame::FrameKind;
 use vmcg_abi::layout::{PAGE_SIZE, TASK_TOP_GPA};
 
 use super::frames::Frames;
+use crate::kmem::Shortage;
 use crate::number::{Gfn, PAGE_LEN};
 use crate::physical;
 
@@ -64,11 +65,11 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    /// Empty tables; `None` when memory is full.
-    pub(crate) fn new(frames: &Frames) -> Option<Self> {
-        let root = frames.allocate(FrameKind::PageTable)?;
+    /// Empty tables.
+    pub(crate) fn new(frames: &Frames) -> Result<Self, Shortage> {
+        let root = frames.allocate_charged(FrameKind::PageTable)?;
         physical::set_word(root.gpa() + 511 * 8, TASK_TOP_GPA | PRESENT | WRITABLE | USER);
-        Some(Self { frames: frames.clone(), root })
+        Ok(Self { frames: frames.clone(), root })
     }
 
     /// Frame of the top table.
@@ -106,7 +107,7 @@ impl Tables {
         let slot = match self.upper_slot(gva) {
             Some(slot) => slot,
             None => {
-                self.make_slot(gva)?;
+                self.make_slot(gva).ok()?;
                 self.upper_slot(gva)?
             }
         };
@@ -118,8 +119,8 @@ impl Tables {
         Some(slot)
     }
 
-    /// The same, with missing tables made; `None` when memory is full.
-    pub(crate) fn make_slot(&mut self, gva: u64) -> Option<u64> {
+    /// The same, with missing tables made.
+    pub(crate) fn make_slot(&mut self, gva: u64) -> Result<u64, Shortage> {
         let mut table = self.root;
         for level in [3, 2, 1] {
             let slot = slot_in(table, gva, level);
@@ -127,12 +128,12 @@ impl Tables {
             table = if entry.is_present() {
                 entry.gfn()
             } else {
-                let made = self.frames.allocate(FrameKind::PageTable)?;
+                let made = self.frames.allocate_charged(FrameKind::PageTable)?;
                 physical::set_word(slot, Pte::new(made, WRITABLE).0);
                 made
             };
         }
-        Some(slot_in(table, gva, 0))
+        Ok(slot_in(table, gva, 0))
     }
 
     /// Calls `visit` with the address and the slot of every present entry from `start` to `end`.

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use vmcg_abi::layout::{PAGE_SIZE, TASK_END};
 use vmcg_abi::page::shared;
 
-use super::fault::Access;
+use super::fault::{Access, Fault};
 use super::huge::Writing;
 use super::space::SharedSpace;
 use super::tables::{ACCESSED, DIRTY, Pte, USER};
@@ -56,7 +56,10 @@ impl UserMemory {
             if let Some(gpa) = space.tables.huge_gpa(gva, must_write) {
                 return Ok(gpa);
             }
-            space.fault(gva, access).map_err(|_| Errno::EFAULT)?;
+            space.fault(gva, access).map_err(|fault| match fault {
+                Fault::Refused => Errno::ENOMEM,
+                _ => Errno::EFAULT,
+            })?;
             if let Some(gpa) = space.tables.huge_gpa(gva, must_write) {
                 return Ok(gpa);
             }

@@ -56,7 +56,7 @@ fn restore_extended(kernel: &mut Kernel, tid: Tid, fpstate: u64) -> Result<(), E
         state.sanitise();
     }
     kernel.save_extended(tid);
-    kernel.task_mut(tid).extended = state;
+    kernel.task_mut(tid).extended.bytes_mut().copy_from_slice(state.bytes());
     kernel.reload_extended(tid);
     Ok(())
 }

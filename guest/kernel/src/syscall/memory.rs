@@ -45,6 +45,7 @@ fn munmap(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> 
     }
     let mut space = kernel.task(request.tid).space.borrow_mut();
     space.check_cut(&range)?;
+    space.check_split(&range)?;
     space.unmap(&range);
     Ok(Outcome::Done(0))
 }

@@ -1,7 +1,5 @@
 //! System calls that make pipes and event counters.
 
-use alloc::rc::Rc;
-
 use super::Entry;
 use super::file::install;
 use super::request::{Outcome, Request};
@@ -37,11 +35,13 @@ fn pipe2(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
 
 fn make_pipe(kernel: &mut Kernel, request: &Request, flags: u32) -> Result<Outcome, Errno> {
     let wait_id = kernel.new_wait_id();
-    let (reader, writer) = pipe::new(wait_id, kernel.files.dropped());
+    let (reader, writer) = pipe::new(&kernel.frames, wait_id, kernel.files.dropped())?;
     let path = alloc::format!("pipe:[{wait_id}]").into_bytes();
-    let end = |end, access| Rc::new(OpenFile::new(Body::Pipe(end), access | flags, path.clone()));
-    let reader = install(kernel, request, end(reader, open::READ_ONLY), flags)?;
-    let writer = install(kernel, request, end(writer, open::WRITE_ONLY), flags);
+    let end = |end, access| OpenFile::new(Body::Pipe(end), access | flags, path.clone());
+    let reader = kernel.frames.new_rc(end(reader, open::READ_ONLY))?;
+    let writer = kernel.frames.new_rc(end(writer, open::WRITE_ONLY))?;
+    let reader = install(kernel, request, reader, flags)?;
+    let writer = install(kernel, request, writer, flags);
     let table = table_of(kernel, request.tid);
     let made = writer.and_then(|writer| {
         let pair = reader | writer << 32;
@@ -77,5 +77,6 @@ fn make_counter(kernel: &mut Kernel, request: &Request, flags: u32) -> Result<Ou
     let value = u64::from(low_u32(request.args[0]));
     let body = Body::Event(EventCounter::new(kernel.new_wait_id(), value, taking));
     let file = OpenFile::new(body, open::READ_WRITE | flags, b"anon_inode:[eventfd]".to_vec());
-    install(kernel, request, Rc::new(file), flags).map(Outcome::Done)
+    let file = kernel.frames.new_rc(file)?;
+    install(kernel, request, file, flags).map(Outcome::Done)
 }

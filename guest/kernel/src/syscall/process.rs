@@ -58,7 +58,7 @@ fn make(kernel: &mut Kernel, request: &mut Request, wish: &CloneRequest) -> Resu
         request.progress = clone_task(kernel, request.tid, wish)?.word();
     }
     let parent = request.tid;
-    let waits = |child: &crate::task::Task| child.vfork_parent == Some(parent);
+    let waits = |child: &alloc::boxed::Box<crate::task::Task>| child.vfork_parent == Some(parent);
     let child = Tid::from_word(request.progress);
     if child.and_then(|child| kernel.tasks.get(&child)).is_some_and(waits) {
         let wait = Wait::on(WaitKey::Vfork(parent)).with_on_signal(OnSignal::Ignore);

@@ -2,8 +2,6 @@
 
 mod message;
 
-use alloc::rc::Rc;
-
 use super::Entry;
 use super::file::{file_of, install};
 use super::request::{Outcome, Request};
@@ -68,10 +66,13 @@ fn socketpair(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Err
     let row = TYPES.iter().find(|(number, _)| *number == kind & !flags);
     let (_, kind) = *row.ok_or(Errno::ESOCKTNOSUPPORT)?;
     let wait_ids = [kernel.new_wait_id(), kernel.new_wait_id()];
-    let [one, other] = socket::pair(kind, wait_ids, &kernel.files.dropped()).map(|socket| {
+    let file = |kernel: &Kernel, socket: Socket| -> Result<_, Errno> {
         let path = alloc::format!("socket:[{}]", socket.id()).into_bytes();
-        Rc::new(OpenFile::new(Body::Socket(socket), open::READ_WRITE | flags, path))
-    });
+        let body = Body::Socket(kernel.frames.new_box(socket)?);
+        Ok(kernel.frames.new_rc(OpenFile::new(body, open::READ_WRITE | flags, path))?)
+    };
+    let [one, other] = socket::pair(kind, wait_ids, &kernel.files.dropped());
+    let (one, other) = (file(kernel, one)?, file(kernel, other)?);
     let table = table_of(kernel, request.tid);
     let one = install(kernel, request, one, flags)?;
     let second = install(kernel, request, other, flags);

@@ -6,6 +6,7 @@ use core::cell::RefCell;
 
 use crate::errno::Errno;
 use crate::kernel::Kernel;
+use crate::kmem::KmemId;
 use crate::memory::space::SharedSpace;
 use crate::number::{Tid, low_u8, low_u32};
 use crate::signal::{ProcessSignals, TaskSignals};
@@ -81,8 +82,8 @@ pub(crate) fn clone(
     }
     let tid = kernel.new_tid().ok_or(Errno::EAGAIN)?;
     kernel.save_extended(parent);
-    let task = copy_task(kernel, parent, tid, request)?;
-    announce(kernel, parent, &task)?;
+    let mut task = kernel.frames.new_box(copy_task(kernel, parent, tid, request)?)?;
+    task.kmem = announce(kernel, parent, &task)?;
     let space = task.space.clone();
     let process_id = task.process;
     if request.has(flag::THREAD) {
@@ -97,8 +98,8 @@ pub(crate) fn clone(
     Ok(tid)
 }
 
-/// Tells the host, which may refuse.
-fn announce(kernel: &Kernel, parent: Tid, task: &Task) -> Result<(), Errno> {
+/// Tells the host, which may refuse. Answers who pays for the task's kernel memory.
+fn announce(kernel: &Kernel, parent: Tid, task: &Task) -> Result<KmemId, Errno> {
     let root = task.space.borrow().tables.root();
     let job = 0; // inherited
     let parent = kernel.task(parent).tid;
@@ -115,7 +116,7 @@ fn copy_task(
     let space: SharedSpace = if request.has(flag::VM) {
         old.space.clone()
     } else {
-        let copy = old.space.borrow_mut().fork().ok_or(Errno::ENOMEM)?;
+        let copy = old.space.borrow_mut().fork()?;
         Rc::new(RefCell::new(copy))
     };
     let mut registers = old.registers;
@@ -150,10 +151,11 @@ fn copy_task(
         process: if request.has(flag::THREAD) { old.process } else { tid },
         state: TaskState::Ready,
         is_held: false,
+        kmem: old.kmem,
         registers,
         fs_base,
         gs_base: old.gs_base,
-        extended: old.extended.clone(),
+        extended: old.extended.copy(&kernel.frames)?,
         space,
         files,
         context,

@@ -1,5 +1,6 @@
 //! The end of tasks and processes, and what their parents learn of it.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::file::terminal;
@@ -62,8 +63,8 @@ impl Kernel {
     }
 
     /// Drops what a task held: its memory and descriptors, if nobody else has them.
-    fn release(&mut self, task: Task) {
-        let Task { space, files, context, handlers, .. } = task;
+    fn release(&mut self, task: Box<Task>) {
+        let Task { space, files, context, handlers, .. } = *task;
         crate::file::release(self, files);
         drop((space, context, handlers));
     }

@@ -6,7 +6,10 @@ use alloc::vec;
 use core::arch::asm;
 use core::arch::x86_64::{__cpuid_count, _rdtsc};
 
-use crate::number::index;
+use crate::kmem::Shortage;
+use crate::kmem::class::Class;
+use crate::memory::frames::Frames;
+use crate::number::{PAGE_LEN, index};
 
 /// XSAVE wants its area aligned so.
 #[derive(Debug, Clone, Copy)]
@@ -22,21 +25,49 @@ const FCW_START: u16 = 0x037f;
 const XSTATE_BV: usize = 512;
 
 /// The extended state of a task, in the standard (not compacted) format of XSAVE.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Extended {
     lines: Box<[Line]>,
 }
 
 impl Extended {
-    /// The state in which a program starts.
+    /// The state in which a program starts, charged to nobody.
     pub(crate) fn new() -> Self {
-        // CPUID leaf 0xd, EBX: bytes for the components enabled in XCR0.
-        let len = index(u64::from(__cpuid_count(0xd, 0).ebx)).max(576);
-        let mut state = Self { lines: vec![Line([0; 64]); len.div_ceil(64)].into_boxed_slice() };
-        state.bytes_mut()[..2].copy_from_slice(&FCW_START.to_le_bytes());
-        state.bytes_mut()[MXCSR..MXCSR + 4].copy_from_slice(&MXCSR_START.to_le_bytes());
-        state.bytes_mut()[XSTATE_BV] = 3;
+        let mut state = Self { lines: empty_lines() };
+        state.start();
         state
+    }
+
+    /// The state in which a program starts. It takes a page that the current payer is charged for, as
+    /// the kernel stack of a task does in Linux.
+    pub(crate) fn charged(frames: &Frames) -> Result<Self, Shortage> {
+        let lines = if state_len() <= PAGE_LEN {
+            frames.charged(Class::Stack, empty_lines)?
+        } else {
+            empty_lines()
+        };
+        let mut state = Self { lines };
+        state.start();
+        Ok(state)
+    }
+
+    /// The same state for a task that is made, charged as [`Extended::charged`] is.
+    pub(crate) fn copy(&self, frames: &Frames) -> Result<Self, Shortage> {
+        let mut copy = Self::charged(frames)?;
+        copy.bytes_mut().copy_from_slice(self.bytes());
+        Ok(copy)
+    }
+
+    /// Makes it the state in which a program starts.
+    pub(crate) fn reset(&mut self) {
+        self.bytes_mut().fill(0);
+        self.start();
+    }
+
+    fn start(&mut self) {
+        self.bytes_mut()[..2].copy_from_slice(&FCW_START.to_le_bytes());
+        self.bytes_mut()[MXCSR..MXCSR + 4].copy_from_slice(&MXCSR_START.to_le_bytes());
+        self.bytes_mut()[XSTATE_BV] = 3;
     }
 
     /// The area, for a signal frame.
@@ -81,6 +112,16 @@ impl Extended {
         // SAFETY: the area came from `new`, `save` or `sanitise`, so its header is valid.
         unsafe { asm!("xrstor64 [{}]", in(reg) area, in("eax") !0_u32, in("edx") !0_u32) }
     }
+}
+
+/// Bytes of the area.
+fn state_len() -> usize {
+    // CPUID leaf 0xd, EBX: bytes for the components enabled in XCR0.
+    index(u64::from(__cpuid_count(0xd, 0).ebx)).max(576).next_multiple_of(64)
+}
+
+fn empty_lines() -> Box<[Line]> {
+    vec![Line([0; 64]); state_len() / 64].into_boxed_slice()
 }
 
 /// The components that the host enabled (XCR0).

@@ -12,7 +12,7 @@ use crate::control::protocol::GroupRow;
 use crate::jobs::Jobs;
 use crate::moves::MoveRecord;
 use crate::oom::OomRecord;
-use crate::report::{Stat, TaskRow};
+use crate::report::{DeadRow, Stat, TaskRow};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -36,6 +36,9 @@ impl Controlled for Fake {
         Vec::new()
     }
     fn tasks(&self) -> Vec<TaskRow> {
+        Vec::new()
+    }
+    fn dead(&self) -> Vec<DeadRow> {
         Vec::new()
     }
     fn moves(&self) -> Vec<MoveRecord> {

@@ -126,7 +126,7 @@ pub(super) fn memfd_create(kernel: &mut Kernel, request: &mut Request) -> Result
         object.ok_or(Errno::ENODEV)?
     };
     let status = flag::READ_WRITE | flag::LARGE_FILE;
-    let file = opening::unnamed(kernel, (status, 0o777), &path, object);
+    let file = opening::unnamed(kernel, (status, 0o777), &path, object)?;
     let on_exec = if flags & CLOEXEC != 0 { flag::CLOSE_ON_EXEC } else { 0 };
     install(kernel, request, file, on_exec).map(Outcome::Done)
 }
@@ -323,7 +323,7 @@ fn symlink_at(
     let target = given_path(kernel, request, target_gva)?;
     path::check(&target)?;
     let absolute = absolute(kernel, request, fd, path_gva)?;
-    change::make_link(kernel, request.tid, &absolute, target)?;
+    change::make_link(kernel, request.tid, &absolute, &target)?;
     Ok(Outcome::Done(0))
 }
 

@@ -41,7 +41,8 @@ fn create(kernel: &mut Kernel, request: &Request, flags: u32) -> Result<Outcome,
     let path = b"anon_inode:[eventpoll]".to_vec();
     let epoll = Epoll::new(kernel.new_wait_id());
     let file = OpenFile::new(Body::Epoll(epoll), open::READ_WRITE, path);
-    install(kernel, request, Rc::new(file), flags).map(Outcome::Done)
+    let file = kernel.frames.new_rc(file)?;
+    install(kernel, request, file, flags).map(Outcome::Done)
 }
 
 /// epoll_ctl(epoll, operation, fd, event)

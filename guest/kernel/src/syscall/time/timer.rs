@@ -1,7 +1,5 @@
 //! timerfd_create, timerfd_settime and timerfd_gettime.
 
-use alloc::rc::Rc;
-
 use super::super::file::{file_of, install};
 use super::super::request::{Outcome, Request};
 use super::{timespec_ns, write_timespec};
@@ -30,7 +28,8 @@ pub(super) fn create(kernel: &mut Kernel, request: &mut Request) -> Result<Outco
     }
     let body = Body::Timer(TimerFile::new(kernel, is_realtime));
     let file = OpenFile::new(body, open::READ_WRITE | flags, b"anon_inode:[timerfd]".to_vec());
-    install(kernel, request, Rc::new(file), flags).map(Outcome::Done)
+    let file = kernel.frames.new_rc(file)?;
+    install(kernel, request, file, flags).map(Outcome::Done)
 }
 
 /// timerfd_settime(fd, flags, new, old)
