@@ -181,12 +181,15 @@ impl Areas {
             && area.can_merge(upper)
         {
             let end = upper.end;
-            let joined = self.by_start.remove(&area.end);
-            self.spare.extend(joined);
+            if let Some(joined) = self.by_start.remove(&area.end) {
+                self.empty(joined);
+            }
             area.end = end;
         }
         let area = self.boxed(area);
-        self.spare.extend(self.by_start.insert(start, area));
+        if let Some(replaced) = self.by_start.insert(start, area) {
+            self.empty(replaced);
+        }
     }
 
     /// The same areas, none of them locked: a child does not inherit locks.
@@ -209,6 +212,13 @@ impl Areas {
             self.spare.push(frames.new_box(empty)?);
         }
         Ok(())
+    }
+
+    /// Takes an area out of its place, which is kept ready and holds on to nothing.
+    fn empty(&mut self, mut place: Box<Area>) -> Area {
+        let area = core::mem::replace(&mut *place, Area::anon(0, Rights::default(), Role::Plain));
+        self.spare.push(place);
+        area
     }
 
     /// Gives back what is left of a large change, but for what the next small one may need.
@@ -261,15 +271,12 @@ impl Areas {
         self.split(range.end);
         let starts: Vec<u64> =
             self.by_start.range(range.clone()).map(|(start, _)| *start).collect();
-        let taken: Vec<(u64, Area)> = starts
-            .into_iter()
-            .filter_map(|start| self.by_start.remove(&start).map(|area| (start, area)))
-            .map(|(start, place)| {
-                let area = (*place).clone();
-                self.spare.push(place);
-                (start, area)
-            })
-            .collect();
+        let mut taken: Vec<(u64, Area)> = Vec::with_capacity(starts.len());
+        for start in starts {
+            if let Some(place) = self.by_start.remove(&start) {
+                taken.push((start, self.empty(place)));
+            }
+        }
         self.total -= taken.iter().map(|(start, area)| area.end - start).sum::<u64>();
         self.cursor = self.cursor.map(|cursor| cursor.max(range.end));
         taken
