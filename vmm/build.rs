@@ -12,6 +12,11 @@ fn main() {
     for input in ["guest/kernel", "guest/abi", "Cargo.lock"] {
         println!("cargo::rerun-if-changed={}", root.join(input).display());
     }
+    println!("cargo::rerun-if-env-changed=NO_KVM");
+    println!("cargo::rustc-check-cfg=cfg(no_kvm)");
+    if env::var_os("NO_KVM").is_some_and(|value| value == "1") {
+        println!("cargo::rustc-cfg=no_kvm");
+    }
     let target_dir = out.join("guest-kernel-target");
     build(root, &target_dir);
     let image = target_dir.join("x86_64-unknown-none/release/vmcg-kernel");

@@ -93,7 +93,7 @@ pub(crate) fn age(machine: &Machine, gfns: &[Gfn]) {
     for run in frames.chunk_by(|a, b| a + 1 == *b) {
         let Some(&first) = run.first() else { continue };
         run.iter().for_each(|&gfn| machine.memory.set_unmapped(Gfn::new(gfn)));
-        let start = machine.memory.host_base() + first * PAGE_SIZE;
+        let start = machine.memory.host_address(first);
         if let Err(why) = machine.uffd.unmap(start, run.len() as u64 * PAGE_SIZE) {
             // They stay mapped or not; who reads them through the memfd does not care.
             log::warn!("cannot age guest memory: {why}");

@@ -58,7 +58,7 @@ pub(crate) fn bring_ahead(machine: &Machine, frames: Range<u64>) {
     let mut accounting = machine.lock();
     for gfn in frames.start..frames.end.min(machine.memory.frames()) {
         if !machine.memory.is_backed(Gfn::new(gfn)) {
-            let page = machine.memory.host_base() + gfn * PAGE_SIZE;
+            let page = machine.memory.host_address(gfn);
             answer(machine, &mut accounting, page, Lack::Page);
         }
     }
@@ -66,7 +66,9 @@ pub(crate) fn bring_ahead(machine: &Machine, frames: Range<u64>) {
 
 /// Makes the page at host address `page` usable.
 fn answer(machine: &Machine, accounting: &mut Accounting, page: u64, lack: Lack) {
-    let gfn = Gfn::new((page - machine.memory.host_base()) / PAGE_SIZE);
+    let Some(gfn) = machine.memory.frame_at(page) else {
+        return log::error!("a fault at {page:#x}, which is not guest memory");
+    };
     if machine.answer_huge(accounting, gfn) {
         return Stats::count(&machine.stats.faults, 1);
     }

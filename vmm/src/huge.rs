@@ -5,6 +5,7 @@
 //! page without asking is answered all the same (`Machine::answer_huge`), and its task's group is
 //! charged whatever the limits say.
 
+pub(crate) mod backing;
 pub(crate) mod calls;
 
 use std::io::ErrorKind;
@@ -15,8 +16,11 @@ use vmcg_abi::layout::{PAGE_SIZE, RAM_BYTES_MIN};
 use vmcg_abi::page::shared;
 
 use crate::error::MachineError;
+use crate::huge::backing::Backing;
 use crate::machine::{Accounting, Machine};
+use crate::memory::GuestMemory;
 use crate::stats::Stats;
+use crate::uffd::Uffd;
 
 /// How many huge pages of each size are set aside.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,9 +68,28 @@ impl Pools {
         memcg.set_huge_pool(HugeSize::Gb1, self.gb1.clone());
     }
 
+    /// All frames that are set aside.
+    pub(crate) fn all(&self) -> Range<u64> {
+        self.mb2.start..self.gb1.end
+    }
+
+    /// Asks the host to make what is behind them huge, where it is not and the host does that.
+    pub(crate) fn ask_for_transparent(&self, memory: &mut GuestMemory, uffd: &Uffd) {
+        let frames = self.all();
+        let wants = memory.backing() == Backing::Plain && !frames.is_empty();
+        if !wants || !backing::host_has_transparent() {
+            return;
+        }
+        let len = (frames.end - frames.start) * PAGE_SIZE;
+        match uffd.ask_for_huge(memory.host_address(frames.start), len) {
+            Ok(()) => memory.note_transparent(),
+            Err(why) => log::info!("the host makes no memory of the guest huge: {why}"),
+        }
+    }
+
     /// Whether a frame is set aside.
     pub(crate) fn contains(&self, gfn: u64) -> bool {
-        (self.mb2.start..self.gb1.end).contains(&gfn)
+        self.all().contains(&gfn)
     }
 }
 
@@ -77,8 +100,14 @@ impl Machine {
     /// The host's, mostly for want of memory; part of the page may be backed then.
     fn back_huge(&self, page: HugePage) -> std::io::Result<()> {
         let frames = page.frames();
-        let start = self.memory.host_base() + frames.start * PAGE_SIZE;
-        self.uffd.zero_range(start, (frames.end - frames.start) * PAGE_SIZE)?;
+        let start = self.memory.host_address(frames.start);
+        let len = (frames.end - frames.start) * PAGE_SIZE;
+        if let Some(huge) = self.memory.huge_file(frames.start) {
+            huge.fill(&frames)?;
+            self.uffd.wake(start, len)?;
+        } else {
+            self.uffd.zero_range(start, len)?;
+        }
         frames.for_each(|gfn| self.memory.set_backed(Gfn::new(gfn)));
         Stats::count(&self.stats.huge_faults, 1);
         Ok(())
@@ -108,13 +137,28 @@ impl Machine {
             let charged = accounting.memcg.charge_huge(Payer::Task(Tid::new(tid)), page);
             log::debug!("huge page {page:?} was touched without being asked for: {charged:?}");
         }
-        if let Err(why) = self.back_huge(page)
+        let backed = if self.memory.is_backed(gfn) {
+            // The host has taken the mapping away, as when it makes memory huge.
+            self.map_again(gfn)
+        } else {
+            self.back_huge(page)
+        };
+        if let Err(why) = backed
             && why.kind() != ErrorKind::AlreadyExists
         {
             // Out of host memory: the page stays missing and the vCPU asks again.
             log::error!("cannot back huge page {page:?}: {why}");
         }
         true
+    }
+
+    /// Maps a frame of a huge page that has a page of the host.
+    fn map_again(&self, gfn: Gfn) -> std::io::Result<()> {
+        let start = self.memory.host_address(gfn.get());
+        match self.memory.huge_file(gfn.get()) {
+            Some(_) => self.uffd.wake(start, PAGE_SIZE),
+            None => self.uffd.map(start),
+        }
     }
 
     /// Huge pages of a size: set aside, and in use.
@@ -131,24 +175,4 @@ impl Machine {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{HugePages, Pools};
-
-    #[test]
-    fn huge_pages_lie_at_the_end_of_memory_aligned_to_2_mib() {
-        let pools = HugePages { mb2: 8, gb1: 0 }.place(256 << 20).unwrap();
-        assert_eq!(pools, Pools { mb2: 61_440..65_536, gb1: 65_536..65_536 });
-        let pools = HugePages { mb2: 1, gb1: 1 }.place((5 << 29) + 4096).unwrap();
-        assert_eq!(pools, Pools { mb2: 392_704..393_216, gb1: 393_216..655_360 });
-        assert!(pools.contains(392_704) && !pools.contains(655_360));
-    }
-
-    #[test]
-    fn the_guest_keeps_the_least_it_can_run_in() {
-        assert!(HugePages { mb2: 24, gb1: 0 }.place(64 << 20).is_ok());
-        for (mb2, gb1) in [(25, 0), (0, 1), (u64::MAX, 0), (0, u64::MAX)] {
-            assert!(HugePages { mb2, gb1 }.place(64 << 20).is_err(), "{mb2} {gb1}");
-        }
-        assert!(HugePages::default().place((64 << 20) + 4096).is_ok());
-    }
-}
+mod tests;

@@ -144,16 +144,21 @@ impl Machine {
         let kvm = open_kvm()?;
         let vm = kvm.create_vm().map_err(|why| kvm_error("a virtual machine", &why))?;
         config.timings.mark("KVM");
-        let memory = GuestMemory::new(bytes)?;
+        let mut memory = GuestMemory::new(bytes)?;
+        memory.back_by_huge(&huge.all());
         let uffd = Uffd::open().map_err(|why| MachineError::Userfaultfd { why })?;
-        uffd.register(memory.host_base(), bytes)
-            .map_err(|why| MachineError::Userfaultfd { why })?;
-        let region = kvm_userspace_memory_region {
-            memory_size: bytes,
-            userspace_addr: memory.host_base(),
-            ..Default::default()
-        };
-        slot::set(&vm, region).map_err(|why| kvm_error("guest memory", &why))?;
+        for (number, span) in (0..).zip(memory.spans()) {
+            uffd.register(span).map_err(|why| MachineError::Userfaultfd { why })?;
+            let region = kvm_userspace_memory_region {
+                slot: number,
+                guest_phys_addr: span.gpa,
+                memory_size: span.len,
+                userspace_addr: span.host,
+                ..Default::default()
+            };
+            slot::set(&vm, region).map_err(|why| kvm_error("guest memory", &why))?;
+        }
+        huge.ask_for_transparent(&mut memory, &uffd);
         config.timings.mark("guest memory");
         let frames = memory.frames();
         let refuse = |why| MachineError::Accounting { why };

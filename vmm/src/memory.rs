@@ -1,4 +1,5 @@
-//! Guest memory: one memfd, mapped shared, of which the host knows which frames are backed.
+//! Guest memory: one memfd, mapped shared, of which the host knows which frames are backed. Where the
+//! host has huge pages free, those of the guest are in a second one (`huge/backing.rs`).
 //!
 //! Nothing outside this file touches guest memory. Reads and writes go through `vm-memory`, which
 //! checks bounds; which frames have a host page is kept in a bitmap that [`crate::fault`] sets when
@@ -14,13 +15,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use memcg::Gfn;
 use rustix::fs::{FallocateFlags, MemfdFlags};
 use vm_memory::{
-    Bytes, FileOffset, GuestAddress, GuestMemoryBackend as _, GuestMemoryMmap, VolatileArrayRef,
-    VolatileMemory, VolatileSlice,
+    Bytes, FileOffset, GuestAddress, GuestMemoryBackend as _, GuestMemoryMmap,
+    GuestMemoryRegion as _, GuestRegionMmap, MmapRegion, VolatileArrayRef, VolatileMemory,
+    VolatileSlice,
 };
 use vmcg_abi::frame::FrameEntry;
 use vmcg_abi::layout::{PAGE_SIZE, SHARED_GPA};
 
 use crate::error::MachineError;
+use crate::huge::backing::{Backing, HugeFile};
 
 /// A range of guest memory that does not exist.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -40,6 +43,21 @@ pub(crate) struct GuestMemory {
     bytes: u64,
     backed: Bits,
     mapped: Bits,
+    huge: Option<HugeFile>,
+    backing: Backing,
+}
+
+/// A part of guest memory that the host maps in one piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// First guest-physical address.
+    pub gpa: u64,
+    /// Its host address.
+    pub host: u64,
+    /// Bytes.
+    pub len: u64,
+    /// Whether it is huge pages of the host.
+    pub is_huge: bool,
 }
 
 /// A bit a frame.
@@ -98,7 +116,64 @@ impl GuestMemory {
         )])
         .map_err(|e| fail(e.to_string()))?;
         let frames = bytes / PAGE_SIZE;
-        Ok(Self { map, file, bytes, backed: Bits::new(frames), mapped: Bits::new(frames) })
+        let (backed, mapped) = (Bits::new(frames), Bits::new(frames));
+        Ok(Self { map, file, bytes, backed, mapped, huge: None, backing: Backing::Plain })
+    }
+
+    /// Puts huge pages of the host behind `frames`, if it has as many free. Before anything else is
+    /// done with the memory: it lies elsewhere then.
+    pub(crate) fn back_by_huge(&mut self, frames: &Range<u64>) {
+        if frames.is_empty() {
+            return;
+        }
+        match self.try_back_by_huge(frames) {
+            Ok(()) => self.backing = Backing::Hugetlb,
+            Err(why) => log::info!("no huge pages of the host for those of the guest: {why}"),
+        }
+    }
+
+    fn try_back_by_huge(&mut self, frames: &Range<u64>) -> std::io::Result<()> {
+        use std::io::Error;
+        let (huge, pool) = HugeFile::reserve(frames.clone())?;
+        let (start, end) = (frames.start * PAGE_SIZE, frames.end * PAGE_SIZE);
+        let mut regions = vec![region(pool, start)?];
+        for part in [0..start, end..self.bytes] {
+            if !part.is_empty() {
+                let file = FileOffset::new(self.file.try_clone()?, part.start);
+                let len = usize::try_from(part.end - part.start).map_err(Error::other)?;
+                let map = MmapRegion::from_file(file, len).map_err(Error::other)?;
+                regions.push(region(map, part.start)?);
+            }
+        }
+        regions.sort_by_key(|region| region.start_addr());
+        self.map = GuestMemoryMmap::from_regions(regions).map_err(Error::other)?;
+        self.huge = Some(huge);
+        Ok(())
+    }
+
+    /// What is behind the huge pages of the guest.
+    pub(crate) fn backing(&self) -> Backing {
+        self.backing
+    }
+
+    /// Notes that the host was asked to make the pages behind huge pages huge.
+    pub(crate) fn note_transparent(&mut self) {
+        self.backing = Backing::Transparent;
+    }
+
+    /// The file of huge pages that a frame is in, if it is in one.
+    pub(crate) fn huge_file(&self, gfn: u64) -> Option<&HugeFile> {
+        self.huge.as_ref().filter(|huge| huge.contains(gfn))
+    }
+
+    /// The pieces that the host maps guest memory in, by address.
+    pub(crate) fn spans(&self) -> Vec<Span> {
+        let span = |region: &GuestRegionMmap<()>| {
+            let gpa = region.start_addr().0;
+            let is_huge = self.huge_file(gpa / PAGE_SIZE).is_some();
+            Span { gpa, host: region.as_ptr() as u64, len: region.len(), is_huge }
+        };
+        self.map.iter().map(span).collect()
     }
 
     /// Bytes of guest memory.
@@ -111,12 +186,23 @@ impl GuestMemory {
         self.bytes / PAGE_SIZE
     }
 
-    /// Host address of guest-physical address 0.
+    /// Host address of a frame.
     ///
     /// # Panics
-    /// Never: guest memory starts at address 0.
-    pub(crate) fn host_base(&self) -> u64 {
-        self.map.get_host_address(GuestAddress(0)).expect("guest memory starts at 0") as u64
+    /// When there is no such frame.
+    pub(crate) fn host_address(&self, gfn: u64) -> u64 {
+        let address = self.map.get_host_address(GuestAddress(gfn * PAGE_SIZE));
+        address.expect("the frame is one of guest memory") as u64
+    }
+
+    /// The frame at a host address.
+    pub(crate) fn frame_at(&self, host: u64) -> Option<Gfn> {
+        let inside = |region: &&GuestRegionMmap<()>| {
+            host.checked_sub(region.as_ptr() as u64).is_some_and(|at| at < region.len())
+        };
+        let region = self.map.iter().find(inside)?;
+        let gpa = region.start_addr().0 + (host - region.as_ptr() as u64);
+        Some(Gfn::new(gpa / PAGE_SIZE))
     }
 
     /// True when the host has a page for `gfn`.
@@ -158,16 +244,25 @@ impl GuestMemory {
     /// # Errors
     /// The kernel's.
     pub(crate) fn resident_pages(&self) -> std::io::Result<u64> {
-        Ok(std::os::unix::fs::MetadataExt::blocks(&self.file.metadata()?) * 512 / PAGE_SIZE)
+        let huge = self.huge.as_ref().map_or(Ok(0), HugeFile::resident_pages)?;
+        let blocks = std::os::unix::fs::MetadataExt::blocks(&self.file.metadata()?);
+        Ok(blocks * 512 / PAGE_SIZE + huge)
     }
 
     /// KiB of guest memory that this process maps with huge pages; zero where the kernel does not say.
     pub(crate) fn huge_kib(&self) -> u64 {
         let Ok(smaps) = std::fs::read_to_string("/proc/self/smaps") else { return 0 };
-        let start = format!("{:x}-", self.host_base());
-        let ours = smaps.lines().skip_while(|line| !line.starts_with(&start)).skip(1);
-        let fields = ours.take_while(|line| line.split(' ').next().is_some_and(is_field));
-        fields.filter_map(huge_field).sum()
+        let (mut is_ours, mut sum) = (false, 0);
+        for line in smaps.lines() {
+            let first = line.split(' ').next().unwrap_or_default();
+            if !is_field(first) {
+                let start = first.split('-').next().map(|start| u64::from_str_radix(start, 16));
+                is_ours = matches!(start, Some(Ok(host)) if self.frame_at(host).is_some());
+            } else if is_ours {
+                sum += huge_field(line).unwrap_or(0);
+            }
+        }
+        sum
     }
 
     /// Gives the host pages of `frames` back; they read as zero and fault again.
@@ -175,9 +270,13 @@ impl GuestMemory {
     /// # Errors
     /// When the kernel refuses the hole punch; the frames then still count as backed.
     pub(crate) fn punch(&self, frames: Range<u64>) -> std::io::Result<()> {
-        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        let (start, end) = (frames.start * PAGE_SIZE, frames.end * PAGE_SIZE);
-        rustix::fs::fallocate(&self.file, flags, start, end - start)?;
+        if let Some(huge) = self.huge_file(frames.start) {
+            huge.punch(&frames)?;
+        } else {
+            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            let (start, end) = (frames.start * PAGE_SIZE, frames.end * PAGE_SIZE);
+            rustix::fs::fallocate(&self.file, flags, start, end - start)?;
+        }
         for gfn in frames.map(Gfn::new) {
             self.backed.clear(gfn);
             self.mapped.clear(gfn);
@@ -327,8 +426,15 @@ fn is_field(word: &str) -> bool {
 /// The KiB of a field of smaps that counts huge pages of a shared mapping.
 fn huge_field(line: &str) -> Option<u64> {
     let (name, value) = line.split_once(':')?;
-    let is_huge = matches!(name, "ShmemPmdMapped" | "FilePmdMapped" | "Shared_Hugetlb");
+    let is_huge =
+        matches!(name, "ShmemPmdMapped" | "FilePmdMapped" | "Shared_Hugetlb" | "Private_Hugetlb");
     value.trim().trim_end_matches(" kB").parse().ok().filter(|_| is_huge)
+}
+
+/// A mapping as the part of guest memory that starts at `gpa`.
+fn region(map: MmapRegion<()>, gpa: u64) -> std::io::Result<GuestRegionMmap<()>> {
+    let why = || std::io::Error::other("the end of guest memory is out of reach");
+    GuestRegionMmap::new(map, GuestAddress(gpa)).ok_or_else(why)
 }
 
 fn word_address(page_gpa: u64, index: usize) -> GuestAddress {

@@ -70,6 +70,8 @@ pub struct Stat {
     pub forced_charges: u64,
     /// Huge pages set aside and in use, by size: `2M` and `1G`.
     pub huge_pages: Vec<(String, u64, u64)>,
+    /// What is behind huge pages of the guest: `hugetlb`, `transparent` or `plain`.
+    pub huge_backing: String,
     /// Huge pages backed, each in one step.
     pub huge_faults: u64,
     /// Pages that left memory and came back, by name.
@@ -190,6 +192,7 @@ impl Machine {
                 .filter(|(_, (total, _))| *total > 0)
                 .map(|(name, (total, used))| (name.to_owned(), total, used))
                 .collect(),
+            huge_backing: self.memory.backing().name().to_owned(),
             huge_faults: load(&self.stats.huge_faults),
             reclaim: self.reclaim_figures(),
             swap: (swap.slots, swap.used),

@@ -10,7 +10,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use vmcg_abi::layout::PAGE_SIZE;
 
+use crate::memory::Span;
+
 const API: u64 = 0xaa;
+const FEATURE_MISSING_HUGETLBFS: u64 = 1 << 4;
 const FEATURE_MISSING_SHMEM: u64 = 1 << 5;
 /// Linux 5.14.
 const FEATURE_MINOR_SHMEM: u64 = 1 << 10;
@@ -59,6 +62,12 @@ struct ContinueArgument {
     mapped: i64,
 }
 
+#[repr(C)]
+struct RangeArgument {
+    start: u64,
+    len: u64,
+}
+
 /// `struct uffd_msg` for a page fault: event, padding, flags, address, thread id.
 const MESSAGE_LEN: usize = 32;
 
@@ -69,6 +78,8 @@ const fn iowr<T>(number: u64) -> u64 {
 
 const UFFDIO_API: u64 = iowr::<ApiArgument>(0x3f);
 const UFFDIO_REGISTER: u64 = iowr::<RegisterArgument>(0x00);
+/// `_IOR(0xaa, 0x02, struct uffdio_range)`.
+const UFFDIO_WAKE: u64 = 0x8010_aa02;
 const UFFDIO_COPY: u64 = iowr::<CopyArgument>(0x03);
 const UFFDIO_ZEROPAGE: u64 = iowr::<ZeropageArgument>(0x04);
 const UFFDIO_CONTINUE: u64 = iowr::<ContinueArgument>(0x07);
@@ -120,19 +131,43 @@ impl Uffd {
         }
         // SAFETY: `fd` was just returned by the kernel and belongs to nobody else.
         let uffd = Self { file: File::from(unsafe { OwnedFd::from_raw_fd(fd) }) };
-        let features = FEATURE_MISSING_SHMEM | FEATURE_MINOR_SHMEM;
+        let features = FEATURE_MISSING_SHMEM | FEATURE_MINOR_SHMEM | FEATURE_MISSING_HUGETLBFS;
         let mut api = ApiArgument { api: API, features, ioctls: 0 };
         uffd.ioctl(UFFDIO_API, &mut api)?;
         Ok(uffd)
     }
 
-    /// Registers `len` bytes of host address space at `start`.
+    /// Registers a piece of guest memory. Huge pages of the host are never aged: those that are there
+    /// but not mapped are none of ours.
     ///
     /// # Errors
     /// The kernel's; nothing is registered then.
-    pub(crate) fn register(&self, start: u64, len: u64) -> io::Result<()> {
-        let mode = REGISTER_MODE_MISSING | REGISTER_MODE_MINOR;
-        self.ioctl(UFFDIO_REGISTER, &mut RegisterArgument { start, len, mode, ioctls: 0 })
+    pub(crate) fn register(&self, span: Span) -> io::Result<()> {
+        let minor = if span.is_huge { 0 } else { REGISTER_MODE_MINOR };
+        let mode = REGISTER_MODE_MISSING | minor;
+        let mut argument = RegisterArgument { start: span.host, len: span.len, mode, ioctls: 0 };
+        self.ioctl(UFFDIO_REGISTER, &mut argument)
+    }
+
+    /// Wakes who waits for a page in `len` bytes at host address `start`; it looks again.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn wake(&self, start: u64, len: u64) -> io::Result<()> {
+        self.ioctl(UFFDIO_WAKE, &mut RangeArgument { start, len })
+    }
+
+    /// Asks the host to make the pages in `len` bytes at host address `start` huge when it gets to it.
+    ///
+    /// # Errors
+    /// The kernel's, mostly because it cannot.
+    pub(crate) fn ask_for_huge(&self, start: u64, len: u64) -> io::Result<()> {
+        let address = std::ptr::with_exposed_provenance_mut(usize_of(start));
+        // SAFETY: the range is registered guest memory; the advice changes no content.
+        match unsafe { libc::madvise(address, usize_of(len), libc::MADV_HUGEPAGE) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
     }
 
     /// Reads the faults that wait, at most [`BATCH`], into `faults`: host address, and what it lacks.

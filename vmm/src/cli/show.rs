@@ -217,6 +217,7 @@ fn stat_text(mount_point: &str, stat: &Stat) -> String {
         rows.push(vec![format!("huge_pages_{size}"), format!("{used} of {total} in use")]);
     }
     if !stat.huge_pages.is_empty() {
+        rows.push(vec!["hugepages_backing".to_owned(), stat.huge_backing.clone()]);
         rows.push(vec!["huge_faults".to_owned(), stat.huge_faults.to_string()]);
     }
     let counted = [
