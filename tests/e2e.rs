@@ -20,6 +20,8 @@ mod fairness;
 mod huge;
 #[path = "e2e/huge_programs.rs"]
 mod huge_programs;
+#[path = "e2e/huge_random.rs"]
+mod huge_random;
 #[path = "e2e/kmem.rs"]
 mod kmem;
 #[path = "e2e/limits.rs"]
