@@ -32,6 +32,10 @@ command -v stress-ng >/dev/null || install_package stress-ng "a test runs it in 
 
 [ -x /usr/bin/hugectl ] && ldconfig -p | grep -q libhugetlbfs || install_package "libhugetlbfs-bin libhugetlbfs0" "a test runs hugectl and hugeadm in the guest"
 
+for program in busybox python3 sqlite3; do
+    command -v $program >/dev/null || install_package $program "a test runs it in the guest and compares"
+done
+
 command -v go >/dev/null || install_package golang-go "a test runs a Go program in the guest: many threads, no C library"
 
 if [ "$(id -u)" != 0 ] && ! command -v fusermount3 >/dev/null; then

@@ -97,3 +97,51 @@ fn a_link_of_the_share_into_a_tree_of_the_guest_leads_there() {
     assert_eq!(told.stdout, "1:memory:/A\ntext\nmade-in-the-guest\n", "{}", told.stderr);
     machine.finish();
 }
+
+/// Programs of the distribution, with work that shows whether files, threads, pipes and memory do theirs.
+const DISTRIBUTION: [(&str, &[&str]); 5] = [
+    (
+        "/bin/busybox",
+        &[
+            "sh",
+            "-c",
+            "for i in 3 1 2; do echo $i; done | busybox sort | busybox md5sum; echo $((6*7))",
+        ],
+    ),
+    ("/usr/bin/python3", &["-c", PYTHON]),
+    ("/usr/bin/sqlite3", &[":memory:", SQL]),
+    ("/bin/gzip", &["-9", "-c", "-n", "/usr/share/common-licenses/GPL-3"]),
+    ("/usr/bin/sort", &["-S", "64K", "-r", "/usr/share/common-licenses/GPL-3"]),
+];
+
+/// Threads, a temporary file, a child, and big numbers.
+const PYTHON: &str = "
+import hashlib, json, subprocess, tempfile, threading
+with tempfile.TemporaryFile() as f:
+    f.write(b'x' * 300000); f.seek(5); print(hashlib.sha256(f.read()).hexdigest())
+seen = []
+threads = [threading.Thread(target=seen.append, args=(n,)) for n in range(8)]
+[t.start() for t in threads]; [t.join() for t in threads]
+print(json.dumps(sorted(seen)), 2 ** 200)
+print(subprocess.run(['/bin/echo', 'child'], capture_output=True).stdout)
+";
+
+/// A table that has to be sorted and counted.
+const SQL: &str = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 20000) \
+    select count(*), sum(i), max(hex(i * 7919)) from n; select sqlite_version();";
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn programs_of_the_distribution_say_what_they_say_natively() {
+    let machine = Machine::up();
+    let group = machine.group("A");
+    for (program, args) in DISTRIBUTION {
+        let mut native = Command::new(program);
+        native.args(args);
+        let native = Running::start(native).finish();
+        assert_eq!(native.status, 0, "{program}: {}", native.stderr);
+        let guest = machine.exec_file(&group, program.as_ref(), args).finish();
+        assert_eq!(guest, native, "{program}");
+    }
+    machine.finish();
+}
