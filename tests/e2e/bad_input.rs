@@ -258,3 +258,21 @@ fn commands_without_a_machine_say_so() {
     let nothing = Group::at(&machine.mount(), "A");
     assert_one_clear_line(&machine.run(&nothing, "quick", &[]), &[]);
 }
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn ten_thousand_names_in_a_small_guest_stop_no_more_than_a_program() {
+    let machine = Machine::up_with(&["--memory", "96M"]);
+    let group = machine.group("A");
+    let shell =
+        |script: &str| machine.exec_file(&group, "/bin/sh".as_ref(), &["-c", script]).finish();
+    let fill = "i=0; while [ $i -lt 10000 ]; do : > /dev/shm/f$i || exit; i=$((i+1)); done";
+    shell(fill);
+    // Whether they fit into one command is the guest's to say; that it says so is what counts.
+    shell("rm -r /dev/shm/*");
+    let emptied = shell(
+        "cd /dev/shm; i=0; while [ $i -lt 10000 ]; do echo f$i; i=$((i+1)); done | xargs -n 100 rm -f; echo left *",
+    );
+    assert_eq!(emptied.stdout, "left *\n", "{}", emptied.stderr);
+    machine.finish();
+}

@@ -42,6 +42,10 @@ pub(crate) struct Directory {
     entries: RefCell<Vec<Entry>>,
 }
 
+/// Heap that a name of usual length takes while a directory is gathered: its entry, in two lists that
+/// grow by doubling, and the name in each and in the set.
+const NAME_BYTES: usize = 384;
+
 /// Entries as they are gathered: in the order of the file system, a name of a tmpfs before the same
 /// name of the share below it.
 #[derive(Debug, Default)]
@@ -161,7 +165,11 @@ fn gather_overlay(walk: Walk, path: &[u8], names: &mut Names) -> Result<(), Errn
         // The path of an open directory has no links in it; one put there since leads nowhere.
         Walk::Link(_) => return Err(Errno::ENOENT),
     };
-    for (name, child) in node.names().ok_or(Errno::ENOTDIR)?.borrow().iter() {
+    let children = node.names().ok_or(Errno::ENOTDIR)?.borrow();
+    if !heap::has_room(children.len() * NAME_BYTES) {
+        return Err(Errno::ENOMEM);
+    }
+    for (name, child) in children.iter() {
         if child.is_gone() {
             names.hide(name);
         } else {

@@ -162,6 +162,8 @@ impl UserMemory {
             check_granted()?;
             if let Some(end) = string[start..].iter().position(|byte| *byte == 0) {
                 string.truncate(start + end);
+                // Room for the rest of a page would stay with each of ten thousand short arguments.
+                string.shrink_to_fit();
                 return Ok(string);
             }
             if string.len() >= max {

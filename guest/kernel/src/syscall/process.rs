@@ -135,6 +135,9 @@ fn read_strings(
             other => other,
         })?;
         *budget = budget.checked_sub(string.len() + 9).ok_or(Errno::E2BIG)?;
+        if heap::is_short() {
+            return Err(Errno::ENOMEM);
+        }
         strings.push(string);
     }
 }
