@@ -1,5 +1,6 @@
 //! What is charged, to whom, and for how long.
 
+use vmcg_tests::deadline::wait_until;
 use vmcg_tests::machine::Machine;
 use vmcg_tests::puppet::Puppet;
 
@@ -144,8 +145,10 @@ fn programs_at_once_pay_each_for_their_own_pages() {
         }
         machine.wait_until_idle();
         for group in &groups {
-            let paid = (group.stat("rss"), group.stat("cache"));
-            assert_eq!(paid, expected, "round {round}, {}", group.path());
+            // A program that has said its line goes on to where it waits.
+            wait_until(&format!("{} pays in round {round} as alone", group.path()), || {
+                (group.stat("rss"), group.stat("cache")) == expected
+            });
         }
         drop(hogs);
         groups.iter().for_each(vmcg_tests::group::Group::wait_until_empty);
@@ -200,7 +203,7 @@ fn a_removed_group_hands_its_page_cache_to_its_parent() {
     );
     first.finish();
     // The text pages that the first puppet read stay cached, for the second maps them.
-    vmcg_tests::deadline::wait_until("the task is gone", || child.tasks().is_empty());
+    wait_until("the task is gone", || child.tasks().is_empty());
     let before = top.pages();
     child.remove().expect("a group without tasks can be removed");
     assert_eq!(top.pages(), before);
