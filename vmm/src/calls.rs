@@ -3,23 +3,23 @@
 //! The guest is not trusted: a call with arguments that cannot be true gets an error number, and
 //! nothing of it has happened.
 
-use memcg::{Gfn, Kind, Memcg, Tid};
+use memcg::Tid;
 use rustix::io::Errno;
-use vmcg_abi::call::{ARGUMENTS_MAX, Call, job as descriptor, stat};
-use vmcg_abi::layout::{CALL_BUFFER_GPA, CALL_BUFFER_LEN, PAGE_SIZE};
+use vmcg_abi::call::{ARGUMENTS_MAX, Call, job as descriptor};
+use vmcg_abi::layout::{CALL_BUFFER_GPA, CALL_BUFFER_LEN};
 use vmcg_abi::page::shared;
 
 use crate::error::MachineError;
-use crate::fault;
 use crate::huge;
 use crate::jobs::{JobId, StreamError};
 use crate::kmem;
 use crate::machine::{Accounting, Machine};
 use crate::memory::BadRange;
-use crate::news::News;
-use crate::share::{FileStat, Share};
+use crate::share::Share;
 use crate::slabs;
-use crate::tasks::{Task, TaskError};
+
+mod files;
+mod tasks;
 
 /// Whether the vCPU goes on.
 #[derive(Debug)]
@@ -74,11 +74,11 @@ fn dispatch(machine: &Machine, share: &mut Share, call: Call, a: [u64; ARGUMENTS
         Call::Clock => clock(machine),
         Call::Random => random(machine, a[0], a[1]),
         Call::DrainFree => Ok(machine.drain_free(&mut machine.lock())),
-        Call::TaskNew => task_new(machine, a),
-        Call::TaskExec => task_exec(machine, a),
-        Call::TaskExit => task_exit(machine, a[0]),
-        Call::UnknownSyscall => unknown_syscall(machine, a[0], a[1]),
-        Call::TaskGroup => task_group(machine, a[0]),
+        Call::TaskNew => tasks::start(machine, a),
+        Call::TaskExec => tasks::exec(machine, a),
+        Call::TaskExit => tasks::exit(machine, a[0]),
+        Call::UnknownSyscall => tasks::unknown_syscall(machine, a[0], a[1]),
+        Call::TaskGroup => tasks::group(machine, a[0]),
         Call::JobFetch => job_fetch(machine, share),
         Call::JobStarted => {
             machine.timings.mark("program loaded");
@@ -107,10 +107,10 @@ fn dispatch(machine: &Machine, share: &mut Share, call: Call, a: [u64; ARGUMENTS
             let window = machine.jobs.window(job(a[0])?).ok_or(Errno::NOTTY)?;
             Ok(u64::from(window.rows) | u64::from(window.columns) << 16)
         }
-        Call::FileOpen => file_open(machine, share, a[0], a[1]),
+        Call::FileOpen => files::open(machine, share, a[0], a[1]),
         Call::FileClose => share.close(a[0]).map(|()| 0),
-        Call::FileRead => file_read(machine, share, a),
-        Call::FileReaddir => file_readdir(machine, share, a[0], a[1]),
+        Call::FileRead => files::read(machine, share, a),
+        Call::FileReaddir => files::readdir(machine, share, a[0], a[1]),
         Call::FileReadlink => {
             let target = share.readlink(a[0])?;
             put_buffer(machine, &target)
@@ -165,78 +165,6 @@ fn random(machine: &Machine, gpa: u64, len: u64) -> Answer {
     Ok(0)
 }
 
-/// tid, tgid, parent, root, job.
-fn task_new(machine: &Machine, a: [u64; ARGUMENTS_MAX]) -> Answer {
-    let (id, tgid, parent) = (tid(a[0])?, tid(a[1])?, tid(a[2])?);
-    let root = Gfn::new(a[3]);
-    if root.get() >= machine.memory.frames() {
-        return Err(Errno::FAULT);
-    }
-    let group = match a[4] {
-        0 => None,
-        word => Some(machine.jobs.group(job(word)?).ok_or(Errno::SRCH)?),
-    };
-    let mut accounting = machine.lock();
-    let accounting = &mut *accounting;
-    let name = accounting.tasks.get(parent).map_or_else(String::new, |task| task.name.clone());
-    let task = Task { tgid, root: Some(root), name, is_dying: false };
-    accounting.tasks.add(id, task)?;
-    let joined = match group {
-        Some(group) => accounting.memcg.task_new(id, tgid, group),
-        None => accounting.memcg.task_fork(id, tgid, parent),
-    };
-    if let Err(why) = joined {
-        log::debug!("task {id} cannot join its group: {why}");
-        accounting.tasks.remove(id);
-        return Err(Errno::AGAIN);
-    }
-    let Accounting { memcg, kmem, .. } = accounting;
-    Ok(memcg.task_group(id).map_or(0, |group| u64::from(kmem.of_group(memcg, group))))
-}
-
-/// tid, root, length of the name in the buffer.
-fn task_exec(machine: &Machine, a: [u64; ARGUMENTS_MAX]) -> Answer {
-    let name = bytes(machine, CALL_BUFFER_GPA, a[2])?;
-    if a[1] >= machine.memory.frames() {
-        return Err(Errno::FAULT);
-    }
-    machine.lock().tasks.exec(tid(a[0])?, Gfn::new(a[1]), &name)?;
-    Ok(0)
-}
-
-fn task_exit(machine: &Machine, id: u64) -> Answer {
-    let id = tid(id)?;
-    let mut accounting = machine.lock();
-    accounting.tasks.remove(id).ok_or(Errno::SRCH)?;
-    let left = accounting.memcg.task_group(id);
-    accounting.memcg.task_exit(id);
-    machine.drain_free(&mut accounting);
-    let wants_word = |memcg: &Memcg, group| {
-        memcg.settings(group).is_ok_and(|settings| settings.notify_on_release)
-    };
-    if let Some(group) = left.filter(|group| wants_word(&accounting.memcg, *group)) {
-        accounting.news.push(News::TaskLeft(group));
-    }
-    Ok(0)
-}
-
-fn unknown_syscall(machine: &Machine, id: u64, number: u64) -> Answer {
-    let mut accounting = machine.lock();
-    let name = accounting.tasks.get(tid(id)?).map_or_else(String::new, |task| task.name.clone());
-    accounting.unknown_calls.count(number, &name);
-    Ok(0)
-}
-
-/// Linux v6.12 kernel/cgroup/cgroup.c, proc_cgroup_show: hierarchy, controllers, path.
-fn task_group(machine: &Machine, id: u64) -> Answer {
-    let accounting = machine.lock();
-    let memcg = &accounting.memcg;
-    let group = memcg.task_group(tid(id)?).ok_or(Errno::SRCH)?;
-    let path = memcg.path(group).ok_or(Errno::SRCH)?;
-    drop(accounting);
-    put_buffer(machine, format!("1:memory:{path}\n").as_bytes())
-}
-
 /// Packs the next job as `vmcg_abi::call::job` describes it.
 fn job_fetch(machine: &Machine, share: &mut Share) -> Answer {
     note_boot(machine);
@@ -285,86 +213,8 @@ fn stream_read(machine: &Machine, a: [u64; ARGUMENTS_MAX]) -> Answer {
     let mut bytes = vec![0; length(a[2].min(TRANSFER_MAX), TRANSFER_MAX)?];
     machine.memory.slice(a[1], a[2].min(TRANSFER_MAX))?;
     let len = machine.jobs.stream_read(job(a[0])?, &mut bytes)?;
-    fill(machine, a[1], &bytes[..len])?;
+    files::fill(machine, a[1], &bytes[..len])?;
     Ok(len as u64)
-}
-
-/// length of the path in the buffer, flags.
-fn file_open(machine: &Machine, share: &mut Share, len: u64, flags: u64) -> Answer {
-    let path = bytes(machine, CALL_BUFFER_GPA, len)?;
-    let follow = flags & 1 == 0;
-    let opened = share.open(&path, follow);
-    let may_lead_away = match &opened {
-        Ok((handle, _)) => share.may_have_followed(*handle, &path),
-        Err(error) => *error == Errno::NOENT,
-    };
-    if may_lead_away && let Some(elsewhere) = share.elsewhere(&path, follow) {
-        if let Ok((handle, _)) = opened {
-            share.close(handle)?;
-        }
-        let len = (elsewhere.len() as u64).to_le_bytes();
-        put_buffer(machine, &[&len[..], &elsewhere].concat())?;
-        return Err(Errno::XDEV);
-    }
-    let (handle, found) = opened?;
-    put_buffer(machine, &stat_bytes(&found))?;
-    Ok(handle)
-}
-
-fn stat_bytes(found: &FileStat) -> Vec<u8> {
-    let mut words = [0; stat::WORDS];
-    words[stat::DEV] = found.dev;
-    words[stat::INO] = found.ino;
-    words[stat::MODE] = u64::from(found.mode);
-    words[stat::NLINK] = found.nlink;
-    words[stat::SIZE] = found.size;
-    words[stat::MTIME_S] = found.mtime_s.cast_unsigned();
-    words[stat::MTIME_NS] = found.mtime_ns;
-    words.iter().flat_map(|word| word.to_le_bytes()).collect()
-}
-
-/// handle, offset, gpa, length. A frame nobody has touched faults here, on this thread, and is
-/// charged as if the guest had touched it.
-fn file_read(machine: &Machine, share: &mut Share, a: [u64; ARGUMENTS_MAX]) -> Answer {
-    let len = a[3].min(TRANSFER_MAX);
-    machine.memory.slice(a[2], len)?;
-    let mut bytes = vec![0; length(len, TRANSFER_MAX)?];
-    let count = share.read_at(a[0], a[1], &mut bytes)?;
-    fill(machine, a[2], &bytes[..count])?;
-    remember_file(machine, share, a, count as u64);
-    Ok(count as u64)
-}
-
-/// Writes into frames that may never have been touched.
-fn fill(machine: &Machine, gpa: u64, bytes: &[u8]) -> Result<(), BadRange> {
-    let end = gpa.saturating_add(bytes.len() as u64);
-    fault::bring_ahead(machine, gpa / PAGE_SIZE..end.div_ceil(PAGE_SIZE));
-    machine.memory.write(gpa, bytes)
-}
-
-/// Notes which frames a read has filled with whole pages of a file: their content need not be kept
-/// when they are evicted. The last page of a file is whole, too.
-fn remember_file(machine: &Machine, share: &Share, a: [u64; ARGUMENTS_MAX], count: u64) {
-    let [handle, offset, gpa, ..] = a;
-    if !offset.is_multiple_of(PAGE_SIZE) || !gpa.is_multiple_of(PAGE_SIZE) {
-        return;
-    }
-    let Some(file) = share.regular_file(handle) else { return };
-    let mut accounting = machine.lock();
-    for page in 0..count.div_ceil(PAGE_SIZE) {
-        let gfn = Gfn::new(gpa / PAGE_SIZE + page);
-        let is_cache = accounting.memcg.kind(gfn) == Some(Kind::File);
-        // One that was evicted meanwhile has its content elsewhere already.
-        if is_cache && machine.memory.is_backed(gfn) {
-            accounting.contents.note_read(gfn, handle, &file, offset / PAGE_SIZE + page);
-        }
-    }
-}
-
-fn file_readdir(machine: &Machine, share: &mut Share, handle: u64, cookie: u64) -> Answer {
-    let max = usize::try_from(CALL_BUFFER_LEN).map_err(|_| Errno::INVAL)?;
-    let packed = share.readdir(handle, cookie, max)?;
-    put_buffer(machine, &packed)
 }
 
 fn put_buffer(machine: &Machine, bytes: &[u8]) -> Answer {
@@ -406,16 +256,6 @@ fn job(word: u64) -> Result<JobId, Errno> {
 impl From<BadRange> for Errno {
     fn from(_: BadRange) -> Self {
         Self::FAULT
-    }
-}
-
-impl From<TaskError> for Errno {
-    fn from(why: TaskError) -> Self {
-        match why {
-            TaskError::BadId => Self::EXIST,
-            TaskError::TooMany => Self::AGAIN,
-            TaskError::NoSuchTask => Self::SRCH,
-        }
     }
 }
 

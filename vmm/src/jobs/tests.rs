@@ -6,6 +6,9 @@ use std::sync::mpsc::{Receiver, channel};
 use memcg::{Abi, Config, Hierarchy, Memcg, Offline, Policy};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
 use super::*;
 
 /// How long anything may take before a test fails.
