@@ -84,7 +84,10 @@ fn a_go_program_with_a_hundred_threads_runs() {
 fn a_link_of_the_share_into_a_tree_of_the_guest_leads_there() {
     let machine = Machine::up();
     let group = machine.group("A");
-    let share = tempfile::Builder::new().prefix("share").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
+    // Missing where the tests run on another machine than the one that built them.
+    let target = env!("CARGO_TARGET_TMPDIR");
+    std::fs::create_dir_all(target).expect("a target folder");
+    let share = tempfile::Builder::new().prefix("share").tempdir_in(target);
     let share = share.expect("a folder in the target folder");
     std::os::unix::fs::symlink("/proc/self/cgroup", share.path().join("cgroup")).expect("a link");
     std::os::unix::fs::symlink("/tmp", share.path().join("scratch")).expect("a link");

@@ -27,7 +27,8 @@ built=$(cargo test --no-run --quiet --package vmcg-tests --message-format=json)
 mapfile -t tests < <(grep -F '"kind":["test"]' <<<"$built" | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | grep -v '/tidy-')
 programs=$(sed -n 's/.*"PROGRAMS","\([^"]*\)".*/\1/p' <<<"$built" | tail -n 1)
 mapfile -t compiled < <(find "$programs" -type f)
-"$here/stage.sh" "$stage" "$vmcg" "${tests[@]}" "${compiled[@]}" /usr/bin/{script,dash,stress-ng,hugectl,hugeadm}
+"$here/stage.sh" "$stage" "$vmcg" "${tests[@]}" "${compiled[@]}" /usr/bin/{script,dash,stress-ng,hugectl,hugeadm} \
+    /usr/lib/x86_64-linux-gnu/libhugetlbfs.so.0
 # Debugging information is most of their size, and all of it would be copied into the rig's memory.
 strip -g "$stage$vmcg" "${tests[@]/#/$stage}"
 
