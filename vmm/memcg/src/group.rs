@@ -199,6 +199,12 @@ impl Groups {
         (group.life != Life::Free).then_some(group)
     }
 
+    /// Returns the group in the first place after this one that has one, zombies included.
+    pub(crate) fn after(&self, index: u32) -> Option<u32> {
+        let rest = self.arena.get(usize::try_from(index).ok()? + 1..)?;
+        rest.iter().find(|group| group.life != Life::Free).map(|group| group.id.index)
+    }
+
     /// Visits every group that exists, zombies included.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Group> {
         self.arena.iter().filter(|group| group.life != Life::Free)

@@ -100,6 +100,8 @@ pub struct Memcg {
     thresholds: Thresholds,
     /// Groups that were given a soft limit.
     soft_limited: BTreeSet<GroupId>,
+    /// Where reclaim for the whole guest goes on.
+    everybody: reclaim::Everybody,
     /// There was room on swap when reclaim last asked.
     has_swap: bool,
     oom_reports: oom::OomReports,
@@ -132,6 +134,7 @@ impl Memcg {
             strays: Strays::default(),
             thresholds: Thresholds::default(),
             soft_limited: BTreeSet::new(),
+            everybody: reclaim::Everybody::default(),
             has_swap: false,
             oom_reports: oom::OomReports::default(),
             waiters: oom_wait::Waiters::default(),

@@ -75,9 +75,25 @@ impl Memcg {
     /// exit.
     pub fn out_of_memory(&mut self, guest: &mut dyn Guest, group: GroupId) -> Verdict {
         let Ok(index) = self.groups.index(group) else { return Verdict::Nobody };
-        self.note_critical(index);
-        let candidates = self.candidates(guest, group);
         let waits = self.groups.at(index).settings.oom_kill_disable;
+        self.decide(guest, index, Some(group), waits)
+    }
+
+    /// Decides the same for the whole guest: nobody is left out, and nobody may wait. The report is
+    /// one of the root.
+    pub fn out_of_memory_anywhere(&mut self, guest: &mut dyn Guest) -> Verdict {
+        self.decide(guest, self.root.index(), None, false)
+    }
+
+    fn decide(
+        &mut self,
+        guest: &mut dyn Guest,
+        index: u32,
+        within: Option<GroupId>,
+        waits: bool,
+    ) -> Verdict {
+        self.note_critical(index);
+        let candidates = self.candidates(guest, index, within);
         let victim = candidates.first().map(|task| task.tid).filter(|_| !waits);
         self.report(index, candidates, victim);
         match victim {
@@ -96,7 +112,8 @@ impl Memcg {
     /// the one with most pages charged there, the oldest of equals. The guest's first task is never
     /// picked.
     pub fn oom_victim(&self, group: GroupId, guest: &mut dyn Guest) -> Option<Tid> {
-        self.candidates(guest, group).first().map(|task| task.tid)
+        let index = self.groups.index(group).ok()?;
+        self.candidates(guest, index, Some(group)).first().map(|task| task.tid)
     }
 
     /// Counts a process of the group killed for lack of memory.
@@ -109,9 +126,14 @@ impl Memcg {
         Ok(())
     }
 
-    /// Returns the processes that could be killed for `group`, the best choice first.
-    fn candidates(&self, guest: &mut dyn Guest, group: GroupId) -> Vec<OomTask> {
-        let Ok(index) = self.groups.index(group) else { return Vec::new() };
+    /// Returns the processes below the group at `index`, the one with most pages that are charged
+    /// `within` a group, or to anybody, first.
+    fn candidates(
+        &self,
+        guest: &mut dyn Guest,
+        index: u32,
+        within: Option<GroupId>,
+    ) -> Vec<OomTask> {
         let mut processes = BTreeSet::new();
         for index in self.subtree(index) {
             let tgids = self.groups.at(index).tasks.iter().filter_map(|tid| self.task_tgid(*tid));
@@ -121,18 +143,22 @@ impl Memcg {
             .into_iter()
             .filter(|tgid| *tgid != Tid::INIT)
             .filter_map(|tgid| self.tasks.mm_owner(tgid))
-            .map(|tid| self.charged_pages(guest, group, tid))
+            .map(|tid| self.charged_pages(guest, within, tid))
             .collect();
         all.sort_by_key(|task| (Reverse(task.pages()), task.tid));
         all
     }
 
-    /// Counts what a process maps of the pages that are charged to `group`.
-    fn charged_pages(&self, guest: &mut dyn Guest, group: GroupId, tid: Tid) -> OomTask {
+    /// Counts what a process maps of the pages that are charged `within` a group, or to anybody.
+    fn charged_pages(&self, guest: &mut dyn Guest, within: Option<GroupId>, tid: Tid) -> OomTask {
+        let counts = |gfn| match within {
+            Some(group) => self.is_charged_to(gfn, group),
+            None => self.owner(gfn).is_some(),
+        };
         let (mut resident, mut swapped) = (0, 0);
         // A broken address space counts for what was seen of it: the number only ranks victims.
         let _ = guest.scan(tid, Gva::ZERO, u64::MAX, &mut |page| {
-            if self.is_charged_to(page.gfn, group) {
+            if counts(page.gfn) {
                 let count = if self.is_swapped(page.gfn) { &mut swapped } else { &mut resident };
                 *count += 1;
             }
@@ -269,6 +295,22 @@ mod tests {
         assert_eq!((counter.usage().get(), counter.limit().get()), (450, 700));
         assert_eq!((report.tasks.len(), report.tasks_left_out), (TASKS_MAX, 36));
         assert_eq!(report.tasks[0].pages().get(), 9);
+    }
+
+    #[test]
+    fn a_guest_without_memory_picks_the_biggest_of_all_whomever_it_charges_and_nobody_waits() {
+        let mut m = fixture::share(3000);
+        m.set_use_hierarchy(m.root(), 0).unwrap();
+        let [a, b] = ["a", "b"].map(|name| m.create(m.root(), name).unwrap());
+        m.set_oom_kill_disable(b, 1).unwrap();
+        for (tid, group) in [(12, m.root()), (14, a), (18, b)] {
+            start(&mut m, tid, group);
+        }
+        assert_eq!(m.out_of_memory(&mut Sized, m.root()), Verdict::Kill(Tid::new(12)));
+        assert_eq!(m.out_of_memory_anywhere(&mut Sized), Verdict::Kill(Tid::new(18)));
+        let report = m.oom_reports().last().unwrap();
+        let sizes: Vec<u64> = report.tasks.iter().map(|task| task.pages().get()).collect();
+        assert_eq!((report.path.as_str(), sizes), ("/", vec![8, 4, 2]));
     }
 
     #[test]

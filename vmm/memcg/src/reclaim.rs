@@ -6,8 +6,11 @@
 //! nothing does the next one take whatever there is, pages on their way to another group and pages
 //! that were locked when last looked at included. When that gives nothing either, there is nothing.
 
+mod everybody;
 mod shrink;
 mod subtree;
+
+pub(crate) use everybody::Everybody;
 
 use crate::gauges::{Class, Gauges};
 use crate::owners::Holder;
@@ -49,9 +52,19 @@ pub(crate) struct Position {
     due: u64,
 }
 
+/// Whose pages a call takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    /// Those of the group with this index and of those that charge to it.
+    Below(u32),
+    /// Whoever has some.
+    Everybody,
+}
+
 /// A call under way.
 struct Run {
-    /// Index of the group it works for.
+    scope: Scope,
+    /// Index of the group it works for: for everybody, the one above where it is now.
     top: u32,
     goal: u64,
     may_swap: bool,
@@ -108,16 +121,7 @@ impl Memcg {
         let Ok(top) = self.groups.index(group) else {
             return Reclaimed { is_exhausted: true, ..Reclaimed::default() };
         };
-        self.has_swap = !guest.swap_free().is_zero();
-        let mut run = Run {
-            top,
-            goal: goal.get(),
-            may_swap: effort.may_swap() && self.has_swap,
-            scan_max: effort.scan_max.max(1),
-            is_desperate: false,
-            gone: 0,
-            done: Reclaimed::default(),
-        };
+        let mut run = self.start(guest, Scope::Below(top), goal, effort);
         if self.has_debts() {
             let settled = self.settle_out_of(guest, group, effort.scan_max).get();
             run.done.reclaimed += settled;
@@ -126,19 +130,6 @@ impl Memcg {
         self.go_round(guest, &mut run);
         self.note_pressure(top, run.done.scanned, run.done.reclaimed);
         run.done
-    }
-
-    /// Returns the group that is furthest above its soft limit, and by how much: where to reclaim
-    /// when the whole guest is short of memory.
-    #[must_use]
-    pub fn soft_limit_excess(&self) -> Option<(GroupId, Pages)> {
-        let excess = |id: &GroupId| {
-            let group = self.groups.at(self.groups.index(*id).ok()?);
-            let usage = group.counter(Resource::Memory).usage().get();
-            let excess = usage.checked_sub(group.settings.soft_limit.get())?;
-            (excess > 0).then_some((*id, Pages::new(excess)))
-        };
-        self.soft_limited.iter().filter_map(excess).max_by_key(|(_, excess)| *excess)
     }
 
     /// Takes up to `pages` from `group` for a move; false when nothing was found.
@@ -157,14 +148,31 @@ impl Memcg {
         }
     }
 
+    fn start(&mut self, guest: &dyn Guest, scope: Scope, goal: Pages, effort: Effort) -> Run {
+        self.has_swap = !guest.swap_free().is_zero();
+        Run {
+            scope,
+            top: if let Scope::Below(top) = scope { top } else { self.root.index() },
+            goal: goal.get(),
+            may_swap: effort.may_swap() && self.has_swap,
+            scan_max: effort.scan_max.max(1),
+            is_desperate: false,
+            gone: 0,
+            done: Reclaimed::default(),
+        }
+    }
+
     fn go_round(&mut self, guest: &mut dyn Guest, run: &mut Run) {
-        let mut position = self.groups.at(run.top).position;
-        let mut at = self.resume(position.next, run.top);
+        let mut position = *self.position(run.scope);
+        let mut at = self.resume(position.next, run.scope);
+        // Everybody's is too long a sum to be made again after each group.
+        let of_everybody = run.is_for_everybody().then(|| self.available_anywhere(run.may_swap));
         for _ in 0..Self::VISITS_MAX {
             if run.missing() == 0 || run.scans_left() == 0 {
                 break;
             }
-            let there = available(self.groups.at(run.top).sum_gauges(), run.may_swap);
+            let there = of_everybody
+                .unwrap_or_else(|| available(self.groups.at(run.top).sum_gauges(), run.may_swap));
             run.is_desperate = position.fruitless > 0;
             if there == 0 || position.fruitless > 1 {
                 run.done.is_exhausted = true;
@@ -180,18 +188,21 @@ impl Memcg {
             if run.gone > before {
                 (position.fruitless, position.is_fruitful) = (0, true);
             }
-            at = self.following(at, run.top).unwrap_or_else(|| {
+            at = self.following(at, run.scope).unwrap_or_else(|| {
                 position.fruitless += u32::from(!position.is_fruitful);
                 position.is_fruitful = false;
-                run.top
+                self.resume(None, run.scope)
             });
         }
         position.next = Some(self.groups.at(at).id);
-        self.groups.at_mut(run.top).position = position;
+        *self.position_mut(run.scope) = position;
     }
 
     /// Takes up to `share` pages from one group, and in need from moves that lead into it.
     fn take_from(&mut self, guest: &mut dyn Guest, run: &mut Run, at: u32, share: u64) {
+        if run.is_for_everybody() {
+            run.top = self.topmost(at);
+        }
         let before = run.done.reclaimed;
         self.shrink(guest, run, Holder::Group(at), share);
         if !run.is_desperate || self.groups.at(at).moves == 0 {

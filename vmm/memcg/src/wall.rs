@@ -8,9 +8,18 @@
 //!
 //! The limit of the root is the machine's memory. Swap is not walled: memsw counts own pages only.
 
-use crate::{Error, GroupId, Memcg, Pages, Resource};
+use crate::{Counter, Error, GroupId, Hierarchy, Memcg, Pages, Resource};
 
 impl Memcg {
+    /// Says how much memory the machine has, where that is less than its frames: this is what the root
+    /// has to lend. To be called before anything is charged or lent.
+    pub fn set_memory(&mut self, pages: Pages) {
+        if self.config.hierarchy == Hierarchy::Wall {
+            let root = self.groups.at_mut(self.root.index());
+            *root.counter_mut(Resource::Memory) = Counter::with_limit(pages);
+        }
+    }
+
     /// Pages the parent lent this group; zero in the root and without walls.
     ///
     /// # Errors

@@ -61,7 +61,7 @@ impl Memcg {
         let [anon, file] = Sort::ALL.map(|sort| lru.evictable(sort));
         // With a swappiness of zero, a limit never makes pages go to swap; a guest short of memory
         // does, when there is nothing else.
-        let is_last_resort = run.top == self.root.index() && file == 0;
+        let is_last_resort = (run.is_for_everybody() || run.top == self.root.index()) && file == 0;
         if !run.may_swap || anon == 0 || (swappiness == 0 && !is_last_resort) {
             return [0, wanted];
         }

@@ -1,22 +1,42 @@
-//! Going round the groups that charge to one, removed ones included, one step at a time.
+//! Going round the groups that charge to one, or round all, removed ones included, one step at a
+//! time.
 
 use std::ops::Bound;
 
+use super::Scope;
 use crate::{GroupId, Memcg};
 
 impl Memcg {
     /// Returns the group to go on with: the one that was to be next if it is still there, else the
     /// first.
-    pub(super) fn resume(&self, next: Option<GroupId>, top: u32) -> u32 {
+    pub(super) fn resume(&self, next: Option<GroupId>, scope: Scope) -> u32 {
         let next = next.filter(|id| {
             self.groups.existing(id.index()).is_some_and(|group| group.id == *id)
-                && self.is_below(id.index(), top)
+                && match scope {
+                    Scope::Below(top) => self.is_below(id.index(), top),
+                    Scope::Everybody => true,
+                }
         });
-        next.map_or(top, GroupId::index)
+        let first = if let Scope::Below(top) = scope { top } else { self.root().index() };
+        next.map_or(first, GroupId::index)
     }
 
-    /// Returns the group after `at`, parents before their children; `None` after the last.
-    pub(super) fn following(&self, at: u32, top: u32) -> Option<u32> {
+    /// Returns the group after `at`; `None` after the last.
+    pub(super) fn following(&self, at: u32, scope: Scope) -> Option<u32> {
+        match scope {
+            Scope::Below(top) => self.following_below(at, top),
+            Scope::Everybody => self.groups.after(at),
+        }
+    }
+
+    /// Returns the group that a charge of this one visits last.
+    pub(super) fn topmost(&self, at: u32) -> u32 {
+        let above = |index: &u32| self.groups.at(*index).feeds;
+        std::iter::successors(Some(at), above).last().unwrap_or(at)
+    }
+
+    /// Returns the group after `at` of those that charge to `top`, parents before their children.
+    fn following_below(&self, at: u32, top: u32) -> Option<u32> {
         let group = self.groups.at(at);
         let below = group.children.values().chain(&group.dead).copied();
         if let Some(first) =
@@ -52,10 +72,11 @@ impl Memcg {
 
 #[cfg(test)]
 mod tests {
+    use super::Scope;
     use crate::{Config, Gfn, Kind, Memcg, Offline, Payer, fixture};
 
     fn round(m: &Memcg, top: crate::GroupId) -> Vec<u32> {
-        let next = |at: &u32| m.following(*at, top.index());
+        let next = |at: &u32| m.following(*at, Scope::Below(top.index()));
         std::iter::successors(Some(top.index()), next).collect()
     }
 
@@ -76,10 +97,10 @@ mod tests {
         m.remove(b).unwrap();
         assert_eq!(round(&m, top), indices(&[top, c, a, b, below]));
         assert_eq!(round(&m, other), indices(&[other]));
-        assert_eq!(m.resume(Some(below), top.index()), below.index());
-        assert_eq!(m.resume(Some(below), other.index()), other.index());
+        assert_eq!(m.resume(Some(below), Scope::Below(top.index())), below.index());
+        assert_eq!(m.resume(Some(below), Scope::Below(other.index())), other.index());
         m.uncharge(Gfn::new(1));
-        assert_eq!(m.resume(Some(below), top.index()), top.index());
+        assert_eq!(m.resume(Some(below), Scope::Below(top.index())), top.index());
     }
 
     #[test]
@@ -90,5 +111,20 @@ mod tests {
         m.create(a, "b").unwrap();
         assert_eq!(round(&m, m.root()), [m.root().index()]);
         assert_eq!(round(&m, a), [a.index()]);
+    }
+    #[test]
+    fn everybody_is_passed_whomever_they_charge_to_and_the_dead_as_well() {
+        let mut m = Memcg::new(Config { offline: Offline::Zombie, ..fixture::config(8) }).unwrap();
+        m.set_use_hierarchy(m.root(), 0).unwrap();
+        let gone = m.create(m.root(), "gone").unwrap();
+        let dead = m.create(m.root(), "dead").unwrap();
+        let a = m.create(m.root(), "a").unwrap();
+        m.try_charge(Payer::Group(dead), Gfn::new(0), Kind::Anon).unwrap();
+        m.remove(dead).unwrap();
+        m.remove(gone).unwrap();
+        let next = |at: &u32| m.following(*at, Scope::Everybody);
+        let first = m.resume(None, Scope::Everybody);
+        let all: Vec<u32> = std::iter::successors(Some(first), next).collect();
+        assert_eq!(all, [m.root(), dead, a].map(crate::GroupId::index));
     }
 }
