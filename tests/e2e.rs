@@ -38,5 +38,7 @@ mod programs;
 mod random;
 #[path = "e2e/reclaim.rs"]
 mod reclaim;
+#[path = "e2e/shortage.rs"]
+mod shortage;
 #[path = "e2e/terminal.rs"]
 mod terminal;

@@ -4,17 +4,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static unsigned long parse_size(const char *text) {
-    char *end;
-    unsigned long size = strtoul(text, &end, 10);
-    switch (*end) {
-    case 'G': size <<= 10; /* fall through */
-    case 'M': size <<= 10; /* fall through */
-    case 'K': size <<= 10;
-    }
-    return size;
-}
-
 int main(int argc, char **argv) {
     must(argc >= 2);
     unsigned long size = parse_size(argv[1]);

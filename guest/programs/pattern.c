@@ -19,17 +19,6 @@ enum { PAGE = 4096, WORDS = PAGE / 8 };
 static unsigned long *memory;
 static unsigned long pages, seed, verified;
 
-static unsigned long parse_size(const char *text) {
-    char *end;
-    unsigned long size = strtoul(text, &end, 10);
-    switch (*end) {
-    case 'G': size <<= 10; /* fall through */
-    case 'M': size <<= 10; /* fall through */
-    case 'K': size <<= 10;
-    }
-    return size;
-}
-
 /* Steele, Lea, Flood: splitmix64. */
 static unsigned long mixed(unsigned long x) {
     x += 0x9e3779b97f4a7c15;

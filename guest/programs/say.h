@@ -24,4 +24,16 @@ static inline const char *outcome(long result) {
     return result >= 0 ? "ok" : strerrorname_np(errno);
 }
 
+/* A number of bytes, or of K, M or G. */
+static inline unsigned long parse_size(const char *text) {
+    char *end;
+    unsigned long size = strtoul(text, &end, 10);
+    switch (*end) {
+    case 'G': size <<= 10; /* fall through */
+    case 'M': size <<= 10; /* fall through */
+    case 'K': size <<= 10;
+    }
+    return size;
+}
+
 #endif

@@ -159,15 +159,3 @@ fn max_usage_and_failcnt_are_reset_by_a_write() {
     assert_eq!(group.number("memory.failcnt"), 0);
     machine.finish();
 }
-
-#[test]
-#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
-fn a_full_guest_kills_a_program_and_lives_on() {
-    let machine = Machine::up_with(&["--memory", "64M"]);
-    let (greedy, modest) = (machine.group("greedy"), machine.group("modest"));
-    let mut puppet = Puppet::start(&machine, &modest);
-    assert_eq!(machine.run(&greedy, "hog", &["200M", "0"]).status, 137);
-    puppet.tell("touch 100");
-    assert_eq!(puppet.finish().status, 0);
-    machine.finish();
-}

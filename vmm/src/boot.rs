@@ -19,6 +19,7 @@ use vmcg_abi::layout::{
 use vmcg_abi::page::{boot, shared};
 
 use crate::error::MachineError;
+use crate::frame_space::FrameSpace;
 use crate::huge::Pools;
 use crate::memory::GuestMemory;
 
@@ -53,6 +54,8 @@ pub(crate) struct BootFacts {
     pub(crate) tsc_khz: u32,
     /// Huge pages set aside.
     pub(crate) huge: Pools,
+    /// Memory and swap beside its frames.
+    pub(crate) space: FrameSpace,
     /// Whether `syscall` enters ring 0 here.
     pub(crate) direct_syscall: bool,
     /// Seed of the guest's own random numbers.
@@ -129,7 +132,7 @@ pub(crate) fn lay_out(
     let frame_table_gpa = loaded.kernel_end.next_multiple_of(PAGE_SIZE);
     let table_end = (frame_table_gpa + memory.frames() * 8).next_multiple_of(PAGE_SIZE);
     let layout = BootLayout { entry, frame_table_gpa, first_free_gfn: table_end / PAGE_SIZE };
-    if table_end >= memory.bytes() {
+    if table_end >= facts.space.memory_bytes {
         return Err(MachineError::KernelImage { why: "it does not fit into memory".into() });
     }
     write_descriptors(memory);
@@ -238,6 +241,8 @@ fn write_boot_page(memory: &GuestMemory, facts: &BootFacts, layout: &BootLayout)
             (facts.huge.gb1.end - facts.huge.gb1.start) / HugeSize::Gb1.pages().get(),
         ),
         (boot::DIRECT_SYSCALL, u64::from(facts.direct_syscall)),
+        (boot::MEMORY_BYTES, facts.space.memory_bytes),
+        (boot::SWAP_BYTES, facts.space.swap_bytes),
         (boot::RANDOM, facts.random[0]),
         (boot::RANDOM + 1, facts.random[1]),
     ];

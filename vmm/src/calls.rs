@@ -74,6 +74,12 @@ fn dispatch(machine: &Machine, share: &mut Share, call: Call, a: [u64; ARGUMENTS
         Call::Clock => clock(machine),
         Call::Random => random(machine, a[0], a[1]),
         Call::DrainFree => Ok(machine.drain_free(&mut machine.lock())),
+        Call::MemoryInfo => {
+            let words = machine.memory_info();
+            put_buffer(machine, &words.map(u64::to_le_bytes).concat())?;
+            Ok(0)
+        }
+        Call::OutOfFrames => machine.out_of_frames(tid(a[0])?),
         Call::TaskNew => tasks::start(machine, a),
         Call::TaskExec => tasks::exec(machine, a),
         Call::TaskExit => tasks::exit(machine, a[0]),

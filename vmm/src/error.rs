@@ -50,6 +50,19 @@ pub enum MachineError {
         /// Largest possible.
         max: &'static str,
     },
+    /// So much swap beside so much memory is more than the guest can use.
+    #[error(
+        "--swap of {bytes} bytes beside {memory_bytes} bytes of guest memory is not possible: together \
+         they are {max} at most"
+    )]
+    SwapSize {
+        /// Swap asked for.
+        bytes: u64,
+        /// Memory asked for.
+        memory_bytes: u64,
+        /// The most they can be together.
+        max: &'static str,
+    },
     /// The swap file could not be made.
     #[error("cannot make swap file {}: {why}", path.display())]
     Swap {

@@ -102,6 +102,12 @@ fn bring(
     page: u64,
 ) -> std::io::Result<()> {
     let (payer, kind, kmem_id) = payer_of(machine, accounting, gfn);
+    if machine.is_accounting && machine.is_full() {
+        stall(machine, accounting, payer);
+        if !machine.find_room_anywhere(accounting) {
+            machine.run_out(accounting, payer);
+        }
+    }
     let is_away = accounting.contents.is_away(gfn);
     if is_away {
         stall(machine, accounting, payer);

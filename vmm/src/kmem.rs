@@ -173,6 +173,12 @@ impl Machine {
         asked.count() > 0
     }
 
+    /// Asks the same of everybody, for a guest whose memory is full.
+    pub(crate) fn ask_everybody_to_shrink(&self, accounting: &Accounting) -> bool {
+        // The root has no limit to be over.
+        self.ask_to_shrink(accounting, accounting.memcg.root())
+    }
+
     /// Makes the guest give up everything it only caches for `group` and those below it, and waits
     /// until it has. Caller holds no lock.
     pub(crate) fn shrink_and_wait(&self, group: GroupId) {

@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 use fusefs::Listeners;
 use kvm_bindings::kvm_userspace_memory_region;
 use kvm_ioctls::{Cap, Kvm, VmFd};
-use memcg::{Config, Gfn, Memcg, Tid};
+use memcg::{Config, Gfn, Memcg, Pages, Tid};
 use vmcg_abi::event::{Event, EventKind};
-use vmcg_abi::layout::{FREE_RING_GPA, FREE_RING_SLOTS, PAGE_SIZE, RAM_BYTES_MIN, SHARED_GPA};
+use vmcg_abi::layout::{FREE_RING_GPA, FREE_RING_SLOTS, PAGE_SIZE, SHARED_GPA};
 use vmcg_abi::page::shared;
 
 use crate::boot::{self, BootFacts};
 use crate::contents::Contents;
 use crate::error::MachineError;
+use crate::frame_space::FrameSpace;
 pub use crate::gate::Readiness;
 use crate::gate::{Gate, Paused, kick_signal};
 use crate::host_kind::HostKind;
@@ -38,8 +39,6 @@ use crate::uffd::Uffd;
 use crate::waiting::Waiting;
 use crate::{fault, slot, vcpu};
 
-/// Largest guest memory: what the identity map of the guest kernel has tables for.
-const RAM_BYTES_MAX: u64 = vmcg_abi::layout::RAM_BYTES_MAX;
 /// How long a time slice lasts while tasks compete for the vCPU.
 const TIME_SLICE: Duration = Duration::from_millis(5);
 /// How long the guest may take to end its tasks when the machine is shut down.
@@ -54,7 +53,7 @@ pub struct MachineConfig {
     pub huge_pages: HugePages,
     /// Where pages go that memory has no room for; `None` is nowhere.
     pub swap: Option<SwapConfig>,
-    /// Choices of the accounting; `frames` is filled in from `memory_bytes`.
+    /// Choices of the accounting; `frames` is filled in from memory and swap.
     pub accounting: Config,
     /// False only to measure what accounting costs: faults are answered and nothing is charged.
     pub account: bool,
@@ -121,6 +120,10 @@ pub struct Machine {
     first_free: AtomicU64,
     start: Instant,
     pub(crate) huge: Pools,
+    /// Pages of `--memory`.
+    pub(crate) memory_pages: u64,
+    space: FrameSpace,
+    failure: OnceLock<String>,
     kernel_image: Option<Vec<u8>>,
 }
 
@@ -136,15 +139,13 @@ impl Machine {
     /// # Errors
     /// When the host lacks KVM or userfaultfd, or the memory asked for is not possible.
     pub fn new(config: &MachineConfig, jobs: Arc<Jobs>) -> Result<Arc<Self>, MachineError> {
-        let bytes = config.memory_bytes;
-        if !(RAM_BYTES_MIN..=RAM_BYTES_MAX).contains(&bytes) || !bytes.is_multiple_of(PAGE_SIZE) {
-            return Err(MachineError::MemorySize { bytes, min: "16M", max: "192G" });
-        }
-        let huge = config.huge_pages.place(bytes)?;
+        let swap_bytes = config.swap.as_ref().map_or(0, |swap| swap.bytes);
+        let space = FrameSpace::plan(config.memory_bytes, swap_bytes)?;
+        let huge = config.huge_pages.place(space.memory_bytes)?;
         let kvm = open_kvm()?;
         let vm = kvm.create_vm().map_err(|why| kvm_error("a virtual machine", &why))?;
         config.timings.mark("KVM");
-        let mut memory = GuestMemory::new(bytes)?;
+        let mut memory = GuestMemory::new(space.frame_bytes)?;
         memory.back_by_huge(&huge.all());
         let uffd = Uffd::open().map_err(|why| MachineError::Userfaultfd { why })?;
         for (number, span) in (0..).zip(memory.spans()) {
@@ -163,6 +164,8 @@ impl Machine {
         let frames = memory.frames();
         let refuse = |why| MachineError::Accounting { why };
         let mut memcg = Memcg::new(Config { frames, ..config.accounting }).map_err(refuse)?;
+        let memory_pages = space.memory_bytes / PAGE_SIZE;
+        memcg.set_memory(Pages::new(memory_pages));
         huge.enter(&mut memcg);
         memcg.task_new(Tid::INIT, Tid::INIT, memcg.root()).map_err(refuse)?;
         let swap = config.swap.as_ref().map(make_swap).transpose()?;
@@ -198,6 +201,9 @@ impl Machine {
             first_free: AtomicU64::new(u64::MAX),
             start: Instant::now(),
             huge,
+            memory_pages,
+            space,
+            failure: OnceLock::new(),
             kernel_image: config.kernel_image.clone(),
         }))
     }
@@ -242,6 +248,7 @@ impl Machine {
         let facts = BootFacts {
             tsc_khz: cpu.get_tsc_khz().map_err(|why| kvm_error("its TSC rate", &why))?,
             huge: self.huge.clone(),
+            space: self.space,
             direct_syscall: self.host_kind.runs_ring0(),
             random: [half(0), half(8)],
         };
@@ -280,6 +287,18 @@ impl Machine {
     pub fn shutdown(&self) {
         self.send(Event { kind: EventKind::Shutdown, argument: 0, id: 0 });
         self.gate.stop_after(SHUTDOWN_GRACE);
+    }
+
+    /// Stops a guest that cannot be let go on. Only the first reason counts.
+    pub(crate) fn stop(&self, why: &str) {
+        if self.failure.set(why.to_owned()).is_ok() {
+            self.gate.stop_after(Duration::ZERO);
+        }
+    }
+
+    /// Why the guest was stopped, if it was.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
     }
 
     /// Queues an event for the guest and kicks its vCPU.

@@ -2,12 +2,15 @@
 //! host has huge pages free, those of the guest are in a second one (`huge/backing.rs`).
 //!
 //! Nothing outside this file touches guest memory. Reads and writes go through `vm-memory`, which
-//! checks bounds; which frames have a host page is kept in a bitmap that [`crate::fault`] sets when
-//! it installs a page and [`GuestMemory::punch`] clears when it gives one back. A second one says
-//! which of them are mapped as well: ageing takes mappings away. Readers that must not fault (the
-//! page-table walker, the accounting) ask that one first; pages are copied out through the memfd.
+//! checks bounds; which frames have a host page is known ([`backed`]): [`crate::fault`] says so when
+//! it installs a page, and [`GuestMemory::punch`] when it gives one back. Readers that must not fault
+//! (the page-table walker, the accounting) ask first whether a page is mapped; pages are copied out
+//! through the memfd.
 
-use std::cell::Cell;
+mod backed;
+mod smaps;
+mod table;
+
 use std::fs::File;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,14 +19,14 @@ use memcg::Gfn;
 use rustix::fs::{FallocateFlags, MemfdFlags};
 use vm_memory::{
     Bytes, FileOffset, GuestAddress, GuestMemoryBackend as _, GuestMemoryMmap,
-    GuestMemoryRegion as _, GuestRegionMmap, MmapRegion, VolatileArrayRef, VolatileMemory,
-    VolatileSlice,
+    GuestMemoryRegion as _, GuestRegionMmap, MmapRegion, VolatileMemory, VolatileSlice,
 };
-use vmcg_abi::frame::FrameEntry;
 use vmcg_abi::layout::{PAGE_SIZE, SHARED_GPA};
 
 use crate::error::MachineError;
 use crate::huge::backing::{Backing, HugeFile};
+use backed::Backed;
+pub(crate) use table::FrameTable;
 
 /// A range of guest memory that does not exist.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -41,8 +44,7 @@ pub(crate) struct GuestMemory {
     map: GuestMemoryMmap<()>,
     file: File,
     bytes: u64,
-    backed: Bits,
-    mapped: Bits,
+    backed: Backed,
     huge: Option<HugeFile>,
     backing: Backing,
 }
@@ -58,42 +60,6 @@ pub(crate) struct Span {
     pub len: u64,
     /// Whether it is huge pages of the host.
     pub is_huge: bool,
-}
-
-/// A bit a frame.
-#[derive(Debug)]
-struct Bits(Box<[AtomicU64]>);
-
-impl Bits {
-    fn new(frames: u64) -> Self {
-        let words = usize::try_from(frames).expect("fits as the length does") / 64 + 1;
-        Self((0..words).map(|_| AtomicU64::new(0)).collect())
-    }
-
-    fn has(&self, gfn: Gfn) -> bool {
-        self.bit(gfn).is_some_and(|(word, bit)| word.load(Ordering::Acquire) & bit != 0)
-    }
-
-    fn set(&self, gfn: Gfn) {
-        if let Some((word, bit)) = self.bit(gfn) {
-            word.fetch_or(bit, Ordering::AcqRel);
-        }
-    }
-
-    fn clear(&self, gfn: Gfn) {
-        if let Some((word, bit)) = self.bit(gfn) {
-            word.fetch_and(!bit, Ordering::AcqRel);
-        }
-    }
-
-    fn count(&self) -> u64 {
-        self.0.iter().map(|word| u64::from(word.load(Ordering::Acquire).count_ones())).sum()
-    }
-
-    fn bit(&self, gfn: Gfn) -> Option<(&AtomicU64, u64)> {
-        let index = usize::try_from(gfn.get()).ok()?;
-        Some((self.0.get(index / 64)?, 1 << (index % 64)))
-    }
 }
 
 impl GuestMemory {
@@ -115,17 +81,17 @@ impl GuestMemory {
             Some(FileOffset::new(mapped, 0)),
         )])
         .map_err(|e| fail(e.to_string()))?;
-        let frames = bytes / PAGE_SIZE;
-        let (backed, mapped) = (Bits::new(frames), Bits::new(frames));
-        Ok(Self { map, file, bytes, backed, mapped, huge: None, backing: Backing::Plain })
+        let backed = Backed::new(bytes / PAGE_SIZE);
+        Ok(Self { map, file, bytes, backed, huge: None, backing: Backing::Plain })
     }
 
-    /// Puts huge pages of the host behind `frames`, if it has as many free. Before anything else is
-    /// done with the memory: it lies elsewhere then.
+    /// Sets `frames` aside for huge pages and puts some of the host behind them, if it has as many
+    /// free. Before anything else is done with the memory: it lies elsewhere then.
     pub(crate) fn back_by_huge(&mut self, frames: &Range<u64>) {
         if frames.is_empty() {
             return;
         }
+        self.backed.set_aside(frames.clone());
         match self.try_back_by_huge(frames) {
             Ok(()) => self.backing = Backing::Hugetlb,
             Err(why) => log::info!("no huge pages of the host for those of the guest: {why}"),
@@ -212,23 +178,32 @@ impl GuestMemory {
 
     /// True when the host has a page for `gfn` that can be read without a fault.
     pub(crate) fn is_mapped(&self, gfn: Gfn) -> bool {
-        self.mapped.has(gfn)
+        self.backed.is_mapped(gfn)
     }
 
     /// Records that `gfn` has a host page now, and that it is mapped.
     pub(crate) fn set_backed(&self, gfn: Gfn) {
         self.backed.set(gfn);
-        self.mapped.set(gfn);
     }
 
     /// Records that the host page of `gfn` is not mapped any more. Call it before that is so.
     pub(crate) fn set_unmapped(&self, gfn: Gfn) {
-        self.mapped.clear(gfn);
+        self.backed.set_unmapped(gfn);
     }
 
     /// Number of frames the host has a page for.
     pub(crate) fn backed_count(&self) -> u64 {
         self.backed.count()
+    }
+
+    /// How many of them are not part of huge pages.
+    pub(crate) fn small_count(&self) -> u64 {
+        self.backed.small_count()
+    }
+
+    /// The most there have been of these at once.
+    pub(crate) fn small_peak(&self) -> u64 {
+        self.backed.small_peak()
     }
 
     /// Copies the page of `gfn` as it is in the memfd, mapped or not; zeros where there is none.
@@ -249,22 +224,6 @@ impl GuestMemory {
         Ok(blocks * 512 / PAGE_SIZE + huge)
     }
 
-    /// KiB of guest memory that this process maps with huge pages; zero where the kernel does not say.
-    pub(crate) fn huge_kib(&self) -> u64 {
-        let Ok(smaps) = std::fs::read_to_string("/proc/self/smaps") else { return 0 };
-        let (mut is_ours, mut sum) = (false, 0);
-        for line in smaps.lines() {
-            let first = line.split(' ').next().unwrap_or_default();
-            if !is_field(first) {
-                let start = first.split('-').next().map(|start| u64::from_str_radix(start, 16));
-                is_ours = matches!(start, Some(Ok(host)) if self.frame_at(host).is_some());
-            } else if is_ours {
-                sum += huge_field(line).unwrap_or(0);
-            }
-        }
-        sum
-    }
-
     /// Gives the host pages of `frames` back; they read as zero and fault again.
     ///
     /// # Errors
@@ -277,10 +236,7 @@ impl GuestMemory {
             let (start, end) = (frames.start * PAGE_SIZE, frames.end * PAGE_SIZE);
             rustix::fs::fallocate(&self.file, flags, start, end - start)?;
         }
-        for gfn in frames.map(Gfn::new) {
-            self.backed.clear(gfn);
-            self.mapped.clear(gfn);
-        }
+        frames.map(Gfn::new).for_each(|gfn| self.backed.clear(gfn));
         Ok(())
     }
 
@@ -352,83 +308,10 @@ impl GuestMemory {
         self.map.get_slice(GuestAddress(gpa), count).map_err(|_| bad)
     }
 
-    /// The guest's frame table, which begins at `gpa`; `None` when that cannot be.
-    pub(crate) fn frame_table(&self, gpa: u64) -> Option<FrameTable<'_>> {
-        let slice = self.slice(gpa, self.frames().checked_mul(8)?).ok()?;
-        let count = usize::try_from(self.frames()).ok()?;
-        Some(FrameTable { memory: self, gpa, slice, count })
-    }
-
     /// The memory as `vm-memory` knows it, for the loader.
     pub(crate) fn map(&self) -> &GuestMemoryMmap<()> {
         &self.map
     }
-}
-
-/// The guest's frame table: one entry a frame, kept by the guest.
-pub(crate) struct FrameTable<'a> {
-    memory: &'a GuestMemory,
-    gpa: u64,
-    slice: VolatileSlice<'a>,
-    count: usize,
-}
-
-/// The entries of the frame table, for looking at many of them.
-pub(crate) struct FrameEntries<'a> {
-    memory: &'a GuestMemory,
-    gpa: u64,
-    entries: VolatileArrayRef<'a, u64>,
-    /// The last page of the table that was found backed: neighbours are mostly looked up together.
-    backed: Cell<u64>,
-}
-
-impl FrameTable<'_> {
-    /// The entry of `gfn`; see [`FrameEntries::get`].
-    pub(crate) fn entry(&self, gfn: Gfn) -> Option<FrameEntry> {
-        self.entries()?.get(gfn)
-    }
-
-    /// All entries.
-    pub(crate) fn entries(&self) -> Option<FrameEntries<'_>> {
-        let entries = self.slice.get_array_ref(0, self.count).ok()?;
-        Some(FrameEntries {
-            memory: self.memory,
-            gpa: self.gpa,
-            entries,
-            backed: Cell::new(u64::MAX),
-        })
-    }
-}
-
-impl FrameEntries<'_> {
-    /// The entry of `gfn`, or `None` where there is no such frame or that part of the table has
-    /// never been written. Never faults. Caller holds the accounting lock, so that no page of the
-    /// table goes away meanwhile.
-    #[inline]
-    pub(crate) fn get(&self, gfn: Gfn) -> Option<FrameEntry> {
-        let index = usize::try_from(gfn.get()).ok().filter(|&index| index < self.entries.len())?;
-        let page = (self.gpa + gfn.get() * 8) / PAGE_SIZE;
-        if self.backed.get() != page {
-            if !self.memory.is_mapped(Gfn::new(page)) {
-                return None;
-            }
-            self.backed.set(page);
-        }
-        Some(FrameEntry(self.entries.load(index)))
-    }
-}
-
-/// Whether the first word of a line in smaps names a field; else it begins the next mapping.
-fn is_field(word: &str) -> bool {
-    word.ends_with(':')
-}
-
-/// The KiB of a field of smaps that counts huge pages of a shared mapping.
-fn huge_field(line: &str) -> Option<u64> {
-    let (name, value) = line.split_once(':')?;
-    let is_huge =
-        matches!(name, "ShmemPmdMapped" | "FilePmdMapped" | "Shared_Hugetlb" | "Private_Hugetlb");
-    value.trim().trim_end_matches(" kB").parse().ok().filter(|_| is_huge)
 }
 
 /// A mapping as the part of guest memory that starts at `gpa`.

@@ -2,6 +2,7 @@
 //! is killed, or the task waits, or its system call fails.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 
 use memcg::{Counter, GroupId, OomReport, Pages, Payer, Resource, Tid, Verdict};
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use vmcg_abi::page::shared;
 use crate::guest::RealGuest;
 use crate::machine::{Accounting, Machine};
 use crate::news::News;
+use crate::swap::Swap;
 use crate::tasks::Tasks;
 
 /// Records that are kept.
@@ -23,9 +25,9 @@ pub struct OomRecord {
     pub number: u64,
     /// Seconds since the machine was made.
     pub seconds: u64,
-    /// Path of the group whose limit was in the way.
+    /// Path of the group whose limit was in the way; or that it was the whole guest.
     pub group: String,
-    /// Memory, memory and swap, and kernel memory of the group.
+    /// Memory, memory and swap, and kernel memory of the group; memory and swap of the guest.
     pub counters: Vec<OomCounter>,
     /// The biggest processes of the group and below, the biggest first.
     pub tasks: Vec<OomTaskRow>,
@@ -38,7 +40,7 @@ pub struct OomRecord {
 /// What a group may use of something, and uses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OomCounter {
-    /// `memory`, `memsw` or `kmem`.
+    /// `memory`, `memsw`, `kmem` or `swap`.
     pub name: String,
     /// Pages charged.
     pub usage: u64,
@@ -96,21 +98,72 @@ pub(crate) fn strike(machine: &Machine, accounting: &mut Accounting, group: Grou
         return send(machine, EventKind::Wait, tid);
     }
     if is_somebody_dying(accounting, group) {
-        return;
+        return spare_the_dying(machine, accounting, payer);
     }
     accounting.news.push(News::OutOfMemory(group));
     let Accounting { memcg, tasks, contents, .. } = accounting;
     let verdict = memcg.out_of_memory(&mut RealGuest::new(machine, tasks, contents), group);
-    let record = memcg.oom_reports().last().map(|report| {
-        let seconds = machine.nanoseconds() / 1_000_000_000;
-        describe(report, seconds, verdict, tasks)
-    });
-    record.into_iter().for_each(|record| accounting.ooms.add(record));
+    if let Some(record) = describe_last(machine, accounting, verdict) {
+        accounting.ooms.add(record);
+    }
     match verdict {
-        Verdict::Kill(victim) => kill(machine, accounting, group, victim),
+        Verdict::Kill(victim) => {
+            kill(machine, accounting, group, victim);
+            spare_the_dying(machine, accounting, payer);
+        }
         Verdict::Wait => wait(machine, accounting, group, payer),
         Verdict::Nobody => {}
     }
+}
+
+/// Pages that a system call may take beyond all memory while somebody else is being killed.
+const CALL_BEYOND_PAGES: u64 = 64;
+
+/// Acts when the whole guest has no page left for what `payer` touched.
+pub(crate) fn strike_guest(machine: &Machine, accounting: &mut Accounting, payer: Payer) {
+    let root = accounting.memcg.root();
+    if !is_somebody_dying(accounting, root) {
+        accounting.news.push(News::OutOfMemory(root));
+        let Accounting { memcg, tasks, contents, .. } = &mut *accounting;
+        let verdict = memcg.out_of_memory_anywhere(&mut RealGuest::new(machine, tasks, contents));
+        if let Some(record) = describe_last(machine, accounting, verdict) {
+            let counters = guest_counters(machine, accounting);
+            accounting.ooms.add(OomRecord { group: "the guest".to_owned(), counters, ..record });
+        }
+        if let Verdict::Kill(victim) = verdict {
+            kill(machine, accounting, root, victim);
+        }
+    }
+    let beyond = machine.memory.small_count().saturating_sub(machine.memory_pages());
+    if beyond > CALL_BEYOND_PAGES {
+        refuse_call(machine);
+    }
+    spare_the_dying(machine, accounting, payer);
+}
+
+/// A victim's system call need not come to its end: it touches no more pages.
+fn spare_the_dying(machine: &Machine, accounting: &Accounting, payer: Payer) {
+    if let Payer::Task(tid) = payer
+        && is_dying(accounting, tid)
+    {
+        refuse_call(machine);
+    }
+}
+
+/// Makes the system call under way fail before it touches another page, if there is one.
+fn refuse_call(machine: &Machine) -> bool {
+    let is_call = machine.memory.shared(shared::IN_SYSTEM_CALL) != 0;
+    if is_call {
+        machine.memory.set_shared(shared::MEMORY_REFUSED, 1);
+    }
+    is_call
+}
+
+/// Whether the process of a task has been told to die.
+fn is_dying(accounting: &Accounting, tid: Tid) -> bool {
+    let tgid = |tid| accounting.tasks.get(tid).map(|task| task.tgid);
+    let mine = tgid(tid);
+    accounting.tasks.iter().any(|(_, task)| task.is_dying && Some(task.tgid) == mine)
 }
 
 /// Whether a victim of the group has been told already and is on its way out: nobody else dies
@@ -139,8 +192,8 @@ fn kill(machine: &Machine, accounting: &mut Accounting, group: GroupId, victim: 
 /// refused instead, if it can still be: the kernel looks before the next page.
 fn wait(machine: &Machine, accounting: &mut Accounting, group: GroupId, payer: Payer) {
     let Payer::Task(tid) = payer else { return };
-    if machine.memory.shared(shared::IN_SYSTEM_CALL) != 0 {
-        return machine.memory.set_shared(shared::MEMORY_REFUSED, 1);
+    if refuse_call(machine) {
+        return;
     }
     match accounting.memcg.oom_wait_begin(group, tid) {
         Ok(()) => send(machine, EventKind::Wait, tid),
@@ -156,6 +209,33 @@ pub(crate) fn send_kill(machine: &Machine, tid: Tid) {
 
 fn send(machine: &Machine, kind: EventKind, tid: Tid) {
     machine.gate.send(Event { kind, argument: 0, id: tid.get() });
+}
+
+/// The last report of the accounting, with names.
+fn describe_last(
+    machine: &Machine,
+    accounting: &Accounting,
+    verdict: Verdict,
+) -> Option<OomRecord> {
+    let seconds = machine.nanoseconds() / 1_000_000_000;
+    let report = accounting.memcg.oom_reports().last()?;
+    Some(describe(report, seconds, verdict, &accounting.tasks))
+}
+
+/// What the whole guest uses, and may.
+fn guest_counters(machine: &Machine, accounting: &Accounting) -> Vec<OomCounter> {
+    let swap = accounting.contents.swap().map(Swap::figures).unwrap_or_default();
+    let counter = |name: &str, usage, limit, failcnt| OomCounter {
+        name: name.to_owned(),
+        usage,
+        limit: Some(limit),
+        failcnt,
+    };
+    let shortages = machine.stats.shortages.load(Ordering::Relaxed);
+    vec![
+        counter("memory", machine.memory.small_count(), machine.memory_pages(), shortages),
+        counter("swap", swap.used, swap.slots, swap.failures),
+    ]
 }
 
 fn describe(report: &OomReport, seconds: u64, verdict: Verdict, tasks: &Tasks) -> OomRecord {

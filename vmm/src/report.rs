@@ -60,8 +60,14 @@ pub struct Stat {
     pub host_huge_kib: u64,
     /// `share` or `wall`.
     pub hierarchy: String,
-    /// Frames of guest memory.
+    /// Pages of memory.
+    pub memory: u64,
+    /// The most of them in use at once, those of huge pages apart.
+    pub memory_peak: u64,
+    /// Frames that the guest has for memory, swap and what was dropped.
     pub frames: u64,
+    /// Pages for which the whole guest had no room at first.
+    pub shortages: u64,
     /// Frames the host has a page for.
     pub frames_backed: u64,
     /// First touches answered.
@@ -182,7 +188,10 @@ impl Machine {
             syscall_way: if self.host_kind.runs_ring0() { "direct" } else { "stub" }.into(),
             host_huge_kib: self.memory.huge_kib(),
             hierarchy: format!("{:?}", accounting.memcg.config().hierarchy).to_lowercase(),
+            memory: self.memory_pages,
+            memory_peak: self.memory.small_peak(),
             frames: self.memory.frames(),
+            shortages: load(&self.stats.shortages),
             frames_backed: self.memory.backed_count(),
             faults: load(&self.stats.faults),
             forced_charges: load(&self.stats.forced),

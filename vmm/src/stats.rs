@@ -46,6 +46,8 @@ pub(crate) struct Stats {
     pub(crate) lost: AtomicU64,
     /// Of the faults, charged against a limit that had no room.
     pub(crate) forced: AtomicU64,
+    /// Pages for which the whole guest had no room at first.
+    pub(crate) shortages: AtomicU64,
     /// Huge pages backed, each in one step.
     pub(crate) huge_faults: AtomicU64,
     /// Frames given back to the host.
@@ -70,6 +72,7 @@ impl Default for Stats {
             aged: AtomicU64::default(),
             lost: AtomicU64::default(),
             forced: AtomicU64::default(),
+            shortages: AtomicU64::default(),
             huge_faults: AtomicU64::default(),
             frames_freed: AtomicU64::default(),
             guest_lies: AtomicU64::default(),

@@ -122,7 +122,8 @@ pub(crate) fn run(
 ) -> Result<(), MachineError> {
     loop {
         if machine.gate.pass(&machine.memory) == Pass::Stop {
-            return Ok(());
+            let failed = |why: &str| Err(MachineError::Guest(why.to_owned()));
+            return machine.failure().map_or(Ok(()), failed);
         }
         announce_events(machine, vcpu)?;
         let exit = vcpu.run();

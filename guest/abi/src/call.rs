@@ -26,6 +26,11 @@ pub enum Call {
     DrainFree = 6,
     /// Does not return: every task has ended.
     Shutdown = 7,
+    /// No argument: what [`memory`] names is left in the buffer. Answer 0.
+    MemoryInfo = 8,
+    /// tid: every frame is in use, and the task needs one. Answer 0: some come back, as somebody is
+    /// killed for it; -ENOMEM: there is nobody to kill.
+    OutOfFrames = 9,
 
     /// tid, tgid, parent tid, root gfn of the page tables, job (0 = inherit): a task was made; it is
     /// in its parent's cgroup, or in the job's for a job's first task. Answer: the kmem id of its
@@ -99,7 +104,7 @@ pub enum Call {
 
 impl Call {
     /// Every call, for decoding and for tables.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 35] = [
         Self::Log,
         Self::Panic,
         Self::Idle,
@@ -107,6 +112,8 @@ impl Call {
         Self::Random,
         Self::DrainFree,
         Self::Shutdown,
+        Self::MemoryInfo,
+        Self::OutOfFrames,
         Self::TaskNew,
         Self::TaskExec,
         Self::TaskExit,
@@ -140,6 +147,26 @@ impl Call {
     pub fn from_number(number: u64) -> Option<Self> {
         Self::ALL.into_iter().find(|&call| call as u64 == number)
     }
+}
+
+/// Words of [`Call::MemoryInfo`], all in pages.
+pub mod memory {
+    /// Memory there is.
+    pub const TOTAL: usize = 0;
+    /// Of it, what nothing is in.
+    pub const FREE: usize = 1;
+    /// Of it, what pages of files are in.
+    pub const FILE: usize = 2;
+    /// Of it, what shared memory and files in memory are in.
+    pub const SHMEM: usize = 3;
+    /// Of it, what private memory of tasks is in.
+    pub const ANON: usize = 4;
+    /// Swap there is.
+    pub const SWAP: usize = 5;
+    /// Of it, what nothing is in.
+    pub const SWAP_FREE: usize = 6;
+    /// Words in all.
+    pub const WORDS: usize = 7;
 }
 
 /// Answers of [`Call::StreamKind`].

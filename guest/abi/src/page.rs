@@ -4,7 +4,7 @@
 pub mod boot {
     /// [`crate::VERSION`].
     pub const VERSION: usize = 0;
-    /// Bytes of guest memory, from address 0.
+    /// Bytes that the guest has frames for, from address 0: more than it may have in memory at once.
     pub const RAM_BYTES: usize = 1;
     /// Guest-physical address of the frame table.
     pub const FRAME_TABLE_GPA: usize = 2;
@@ -22,6 +22,10 @@ pub mod boot {
     pub const RANDOM: usize = 8;
     /// Huge pages of 1 GiB set aside.
     pub const GIGANTIC_FRAMES: usize = 10;
+    /// Bytes of memory: the host backs no more frames than that at once.
+    pub const MEMORY_BYTES: usize = 11;
+    /// Bytes of swap that the host has.
+    pub const SWAP_BYTES: usize = 12;
 }
 
 /// Words of the shared page. Each is written by one side only, named in its line.

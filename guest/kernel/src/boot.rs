@@ -69,7 +69,11 @@ fn start_memory() -> (Frames, HugeMemory) {
     let huge_frames: u64 = sizes.map(|(size, count)| size.frames() * count).sum();
     let frame_table_gpa = boot_word(boot::FRAME_TABLE_GPA);
     let heap_gpa = Gfn(boot_word(boot::FIRST_FREE_GFN)).gpa();
-    let heap_len = (ram_bytes / 16).clamp(HEAP_MIN, HEAP_MAX) / PAGE_SIZE * PAGE_SIZE;
+    let [memory_bytes, swap_bytes] = [boot_word(boot::MEMORY_BYTES), boot_word(boot::SWAP_BYTES)];
+    // With a bit for each frame on top, however many there are.
+    let bits_len = ram_bytes / PAGE_SIZE / 8;
+    let heap_len = (memory_bytes / 16).clamp(HEAP_MIN, HEAP_MAX) + bits_len;
+    let heap_len = heap_len.next_multiple_of(PAGE_SIZE);
     // Single frames start at a multiple of a run, so that runs are aligned groups.
     let first = Gfn((heap_gpa + heap_len).div_ceil(PAGE_SIZE * 16) * 16);
     for gfn in Gfn::of(heap_gpa).0..first.0 {
@@ -79,6 +83,7 @@ fn start_memory() -> (Frames, HugeMemory) {
     heap::start(heap_gpa, heap_len);
     let aside = huge_first.0..huge_first.0 + huge_frames;
     let frames = Frames::new(frame_table_gpa, first, Gfn::of(ram_bytes), aside);
+    frames.plan((memory_bytes + swap_bytes) / PAGE_SIZE, memory_bytes / PAGE_SIZE / 2);
     let pools = HugePools::new(&frames, huge_first, huge_counts);
     (frames, HugeMemory::new(pools))
 }

@@ -86,6 +86,11 @@ impl Files {
         }
     }
 
+    /// The page caches of the share's files that are open or mapped.
+    pub(crate) fn cached_objects(&self) -> Vec<Rc<Object>> {
+        self.cache.values().filter_map(share::CachedObject::object).collect()
+    }
+
     /// The terminal of a job.
     pub(crate) fn terminal_mut(&mut self, job: u32) -> &mut terminal::Terminal {
         self.terminals.entry(job).or_default()

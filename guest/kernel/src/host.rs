@@ -4,7 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use vmcg_abi::call::{Call, stat};
+use vmcg_abi::call::{Call, memory, stat};
 use vmcg_abi::layout::{CALL_BUFFER_GPA, CALL_BUFFER_LEN, SHARED_GPA};
 use vmcg_abi::page::shared;
 
@@ -110,6 +110,18 @@ pub(crate) fn clock() -> (u64, u64) {
 /// Fills a range with random bytes.
 pub(crate) fn random(gpa: u64, len: u64) -> Result<(), Errno> {
     call(Call::Random, &[gpa, len]).map(drop)
+}
+
+/// What the host says of memory, as the words of [`memory`].
+pub(crate) fn memory_info() -> [u64; memory::WORDS] {
+    // It has an answer; zeros would be shown.
+    let _ = call(Call::MemoryInfo, &[]);
+    core::array::from_fn(buffer_word)
+}
+
+/// Tells the host that a task finds no frame; false when nobody can be killed for it.
+pub(crate) fn out_of_frames(tid: Tid) -> bool {
+    call(Call::OutOfFrames, &[tid.word()]).is_ok()
 }
 
 /// Makes the host take back every frame in the free ring.

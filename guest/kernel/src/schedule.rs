@@ -9,6 +9,7 @@ use vmcg_abi::page::shared;
 use crate::kernel::Kernel;
 use crate::kmem::KmemId;
 use crate::memory::fault::{Access, Fault};
+use crate::memory::truncate;
 use crate::number::Tid;
 use crate::signal::{self, Signal, SignalInfo, code};
 use crate::syscall::request::{Wait, WaitKey};
@@ -26,6 +27,9 @@ pub(crate) fn run(kernel: &mut Kernel) -> ! {
         kernel.frames.kmem().collect(&kernel.frames);
         file::timer::expire(kernel);
         kernel.wake_sleepers();
+        if kernel.frames.is_nearly_out() {
+            truncate::forget_files(kernel);
+        }
         let deadline = kernel.next_deadline();
         if let Some(tid) = kernel.next_task() {
             host::set_shared_word(shared::DEADLINE, deadline.unwrap_or(u64::MAX));
@@ -83,7 +87,7 @@ fn handle(kernel: &mut Kernel, tid: Tid, trap: Trap) {
 /// Bits of a page fault's error code.
 const FAULT_WRITE: u64 = 1 << 1;
 const FAULT_FETCH: u64 = 1 << 4;
-/// How long a task waits before it tries again to get a page table.
+/// How long a task waits before it tries again to get a page table or a frame.
 const RETRY_NS: u64 = 10_000_000;
 
 fn page_fault(kernel: &mut Kernel, tid: Tid, gva: u64, fault_code: u64) {
@@ -101,12 +105,13 @@ fn page_fault(kernel: &mut Kernel, tid: Tid, gva: u64, fault_code: u64) {
     let info = match result {
         Ok(()) => return,
         Err(Fault::NoHugePage) if file::hugetlbfs::take_from_children(kernel, tid, gva) => return,
-        Err(Fault::NoMemory) => {
+        Err(Fault::NoMemory) if !host::out_of_frames(tid) => {
             kernel.exit_group(tid, WaitStatus::killed(Signal::KILL.number()));
             return;
         }
-        Err(Fault::Refused) => {
-            // As in Linux the fault is made again until there is room: nobody is killed for it.
+        Err(Fault::Refused | Fault::NoMemory) => {
+            // As in Linux the fault is made again until there is room. For a page table nobody is
+            // killed; for a frame somebody is, and exits meanwhile.
             let deadline = kernel.clock.now() + RETRY_NS;
             kernel.sleep(tid, Wait::forever().with_deadline(Some(deadline)));
             return;

@@ -200,8 +200,11 @@ fn stat_text(mount_point: &str, stat: &Stat) -> String {
         vec!["control_files".to_owned(), mount_point.to_owned()],
     ];
     let counted = [
-        ("memory", kib(stat.frames)),
+        ("memory", kib(stat.memory)),
         ("memory_backed", kib(stat.frames_backed)),
+        ("memory_backed_most", kib(stat.memory_peak)),
+        ("memory_shortages", stat.shortages.to_string()),
+        ("frames", kib(stat.frames)),
         ("memory_in_huge_host_pages", format!("{}K", stat.host_huge_kib)),
         ("swap", kib(stat.swap.0)),
         ("swap_used", kib(stat.swap.1)),

@@ -153,7 +153,7 @@ pub(crate) fn make_node(
 ) -> Result<(), Errno> {
     check_free(kernel, tid, absolute)?;
     let body = match mode & mode::TYPE {
-        0 | mode::REGULAR => NodeBody::File(Rc::new(Object::new_shmem(&kernel.frames, 0))),
+        0 | mode::REGULAR => NodeBody::File(Rc::new(Object::new_tmpfs(&kernel.frames))),
         mode::FIFO => {
             let pipe = Pipe::new(kernel.new_wait_id(), kernel.files.dropped());
             NodeBody::Fifo(kernel.frames.new_rc(pipe)?)

@@ -99,7 +99,7 @@ fn new_object(kernel: &mut Kernel, tid: Tid, absolute: &[u8]) -> Object {
 fn object_below(kernel: &Kernel, directory: &[u8]) -> Object {
     match kernel.files.huge_quota(directory) {
         Some(quota) => Object::new_huge(&kernel.frames, HugeFile::new(quota), 0),
-        None => Object::new_shmem(&kernel.frames, 0),
+        None => Object::new_tmpfs(&kernel.frames),
     }
 }
 
@@ -233,7 +233,7 @@ fn copy_up(
     if !stat.is_regular() {
         return Err(Errno::ENXIO);
     }
-    let object = Rc::new(Object::new_shmem(&kernel.frames, 0));
+    let object = Rc::new(Object::new_tmpfs(&kernel.frames));
     if flags & open::TRUNCATE == 0 {
         let source = file.into_object(kernel);
         let mut buffer = vec![0; COPY_LEN];

@@ -24,6 +24,13 @@ pub(crate) struct CachedObject {
     object: Weak<Object>,
 }
 
+impl CachedObject {
+    /// The pages, if somebody uses them.
+    pub(super) fn object(&self) -> Option<Rc<Object>> {
+        self.object.upgrade()
+    }
+}
+
 impl ShareFile {
     /// Looks an absolute path up; where a symbolic link leads into a tree of the guest's own, answers
     /// the path there.

@@ -50,8 +50,6 @@ impl From<Shortage> for Fault {
 const WINDOW: u64 = RUN_MAX as u64 * PAGE_SIZE;
 /// Pages kept between a stack that grows and the area below it (Linux: stack_guard_gap).
 const STACK_GAP: u64 = 256 * PAGE_SIZE;
-/// With fewer free frames than this, a fault takes one and no neighbours.
-const SCARCE_FRAMES: u64 = 2048;
 
 impl Space {
     /// Makes the page at `gva` usable for `access`, if the areas allow it.
@@ -135,7 +133,7 @@ impl Space {
         let last = (window + WINDOW).min(area.end);
         let slots = slot - (gva - first) / PAGE_SIZE * 8;
         let count = (last - first) / PAGE_SIZE;
-        let has_room = self.frames.free_count() > SCARCE_FRAMES;
+        let has_room = !self.frames.is_scarce();
         let slot_at = |offset: u64| slots + offset * 8;
         let is_empty = |offset: u64| physical::word(slot_at(offset)) == 0;
         if has_room && (0..count).all(is_empty) {

@@ -34,6 +34,11 @@ struct Inner {
     /// Frames that are not handed out, those in the ring included.
     free: u64,
     total: u64,
+    /// With no more free than this, neighbours of what is touched take none.
+    scarce: u64,
+    /// Frames that files in memory have, and may have.
+    in_files: u64,
+    in_files_max: u64,
     frame_table_gpa: u64,
     /// Frames pushed to the free ring so far.
     ring_head: u64,
@@ -41,6 +46,8 @@ struct Inner {
     ring_reused: u64,
 }
 
+/// Frames are few when this part of them is left.
+const FEW: u64 = 16;
 /// Frames a run handed out together can have: what one fault maps at once.
 pub(crate) const RUN_MAX: usize = 16;
 
@@ -58,11 +65,64 @@ impl Frames {
             first_candidate: index(first.0 / 64),
             free: managed,
             total: managed,
+            scarce: 0,
+            in_files: 0,
+            in_files_max: u64::MAX,
             frame_table_gpa,
             ring_head: 0,
             ring_reused: 0,
         };
         Self { inner: Rc::new(RefCell::new(inner)), kmem: Rc::new(Kmem::new()) }
+    }
+
+    /// Says how many frames memory and swap together have room for, and how many of them files in
+    /// memory may have.
+    pub(crate) fn plan(&self, room: u64, in_files_max: u64) {
+        let mut inner = self.inner.borrow_mut();
+        inner.scarce = room.min(inner.total / 4 * 3);
+        inner.in_files_max = in_files_max;
+    }
+
+    /// Whether frames are to be handed out only where they are sure to be used: what is mapped around
+    /// a fault takes none of those that memory and swap have room for.
+    pub(crate) fn is_scarce(&self) -> bool {
+        let inner = self.inner.borrow();
+        inner.free <= inner.scarce
+    }
+
+    /// Whether so few are left that a file's pages, if they have so many, should give theirs up.
+    pub(crate) fn is_nearly_out(&self) -> bool {
+        let inner = self.inner.borrow();
+        inner.free < inner.total / FEW
+    }
+
+    /// Whether giving up so many is worth it then.
+    pub(crate) fn is_worth(&self, frames: u64) -> bool {
+        frames >= self.inner.borrow().total / FEW
+    }
+
+    /// Hands out an empty frame for a file in memory; `None` also where these have their share.
+    pub(crate) fn allocate_in_file(&self) -> Option<Gfn> {
+        let is_full = self.file_room() == 0;
+        let gfn = if is_full { None } else { self.allocate(FrameKind::Shmem) }?;
+        self.inner.borrow_mut().in_files += 1;
+        Some(gfn)
+    }
+
+    /// A file in memory gives up so many frames.
+    pub(crate) fn left_file(&self, frames: u64) {
+        self.inner.borrow_mut().in_files -= frames;
+    }
+
+    /// Frames that files in memory may still have.
+    pub(crate) fn file_room(&self) -> u64 {
+        let inner = self.inner.borrow();
+        inner.in_files_max.saturating_sub(inner.in_files).min(inner.free)
+    }
+
+    /// Frames that files in memory may have in all.
+    pub(crate) fn file_room_max(&self) -> u64 {
+        self.inner.borrow().in_files_max
     }
 
     /// Hands out an empty frame; `None` when memory is full.
@@ -111,16 +171,6 @@ impl Frames {
             inner.take(Gfn(first.0 + offset), kind);
         }
         Some(first)
-    }
-
-    /// Frames that could be handed out, at most.
-    pub(crate) fn free_count(&self) -> u64 {
-        self.inner.borrow().free
-    }
-
-    /// Frames there are.
-    pub(crate) fn total_count(&self) -> u64 {
-        self.inner.borrow().total
     }
 
     /// What a frame is used for, and how often it is mapped.

@@ -8,6 +8,7 @@ use super::area::{Area, Backing};
 use super::fault::Access;
 use super::space::Space;
 use super::tables::{ACCESSED, Pte};
+use super::user::check_granted;
 use crate::physical;
 
 /// Whether pages are kept in memory.
@@ -38,6 +39,9 @@ impl Space {
                 // The touch itself: the host backs the frame, and charges it, now.
                 physical::set_word(slot, pte.0 | ACCESSED);
                 physical::set_word(pte.gfn().gpa(), physical::word(pte.gfn().gpa()));
+            }
+            if check_granted().is_err() {
+                return;
             }
             gva = (gva / page_bytes + 1) * page_bytes;
         }

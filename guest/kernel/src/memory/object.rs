@@ -22,6 +22,8 @@ use crate::{host, physical};
 enum Source {
     /// They start as zeros.
     Zero,
+    /// The same, and they count against what files in memory may have.
+    Tmpfs,
     /// A file of the share, by the host's handle.
     File(u64),
     /// They are huge.
@@ -41,6 +43,11 @@ impl Object {
     /// Memory of `size` bytes that starts as zeros.
     pub(crate) fn new_shmem(frames: &Frames, size: u64) -> Self {
         Self::new(frames, Source::Zero, size)
+    }
+
+    /// A file in memory, still empty.
+    pub(crate) fn new_tmpfs(frames: &Frames) -> Self {
+        Self::new(frames, Source::Tmpfs, 0)
     }
 
     /// The page cache of a file of the share; the object closes the handle when it is dropped.
@@ -65,14 +72,14 @@ impl Object {
 
     /// Whether it is memory of its own, not a file of the host.
     pub(crate) fn is_shmem(&self) -> bool {
-        matches!(self.source, Source::Zero)
+        matches!(self.source, Source::Zero | Source::Tmpfs)
     }
 
     /// Its huge pages, if it has such.
     pub(crate) fn huge(&self) -> Option<&HugeFile> {
         match &self.source {
             Source::Huge(file) => Some(file),
-            Source::Zero | Source::File(_) => None,
+            Source::Zero | Source::Tmpfs | Source::File(_) => None,
         }
     }
 
@@ -103,15 +110,17 @@ impl Object {
             return Ok(gfn);
         }
         match self.source {
-            Source::Zero => self.add_zero(page),
+            Source::Zero => {
+                self.add(page, self.frames.allocate(FrameKind::Shmem).ok_or(Errno::ENOMEM)?)
+            }
+            Source::Tmpfs => self.add(page, self.frames.allocate_in_file().ok_or(Errno::ENOSPC)?),
             Source::File(handle) => self.read_around(handle, page),
             // Huge areas have a way of their own; nothing else takes single frames of them.
             Source::Huge(_) => Err(Errno::ENXIO),
         }
     }
 
-    fn add_zero(&self, page: u64) -> Result<Gfn, Errno> {
-        let gfn = self.frames.allocate(FrameKind::Shmem).ok_or(Errno::ENOMEM)?;
+    fn add(&self, page: u64, gfn: Gfn) -> Result<Gfn, Errno> {
         self.pages.borrow_mut().insert(page, gfn);
         Ok(gfn)
     }
@@ -125,7 +134,7 @@ impl Object {
         let run = self.frames.allocate_run(missing, FrameKind::File);
         let (first, count) = match run {
             Some(first) => (first, missing as u64),
-            None => (self.frames.allocate(FrameKind::File).ok_or(Errno::ENOMEM)?, 1),
+            None => (self.allocate_cache().ok_or(Errno::ENOMEM)?, 1),
         };
         let read = host::file_read(handle, page * PAGE_SIZE, first.gpa(), count * PAGE_SIZE);
         if let Err(errno) = read {
@@ -137,6 +146,29 @@ impl Object {
             pages.insert(page + offset, Gfn(first.0 + offset));
         }
         Ok(first)
+    }
+
+    /// A frame for a page of the file, if need be one that another page of it had.
+    fn allocate_cache(&self) -> Option<Gfn> {
+        self.frames.allocate(FrameKind::File).or_else(|| {
+            self.forget_unmapped();
+            self.frames.allocate(FrameKind::File)
+        })
+    }
+
+    /// Gives up the pages of a file that nobody maps or has locked: they can be read again.
+    pub(crate) fn forget_unmapped(&self) {
+        if !matches!(self.source, Source::File(_)) {
+            return;
+        }
+        self.pages.borrow_mut().retain(|_, gfn| {
+            let entry = self.frames.entry(*gfn);
+            let stays = entry.mapcount() > 0 || entry.flags() & FrameEntry::LOCKED != 0;
+            if !stays {
+                self.frames.release(*gfn);
+            }
+            stays
+        });
     }
 
     /// Copies from the object; answers the bytes copied, fewer at its end.
@@ -220,6 +252,9 @@ impl Object {
         let mut dropped = pages.split_off(&range.start);
         let mut kept = dropped.split_off(&range.end);
         pages.append(&mut kept);
+        if matches!(self.source, Source::Tmpfs) {
+            self.frames.left_file(dropped.len() as u64);
+        }
         for gfn in dropped.into_values() {
             let mapcount = self.frames.entry(gfn).mapcount();
             if mapcount == 0 {

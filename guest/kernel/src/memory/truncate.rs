@@ -20,6 +20,8 @@ enum Copies {
     Forgotten,
     /// The object's only.
     Kept,
+    /// The object's only, and of these none that are locked in memory.
+    KeptAndLocked,
 }
 
 /// Sets an object's length. What programs map beyond it is gone: touching it is a SIGBUS.
@@ -36,6 +38,19 @@ pub(crate) fn punch(kernel: &Kernel, object: &Object, range: Range<u64>) {
     let whole = range.start.div_ceil(PAGE_SIZE) * PAGE_SIZE..range.end / PAGE_SIZE * PAGE_SIZE;
     unmap_everywhere(kernel, object, &whole, Copies::Kept);
     object.punch(range);
+}
+
+/// Gives up the pages of files that can be read again, but for those that are locked in memory: they
+/// take frames also when the host has dropped them. Nothing happens where these are not many.
+pub(crate) fn forget_files(kernel: &Kernel) {
+    let objects = kernel.files.cached_objects();
+    if !kernel.frames.is_worth(objects.iter().map(|object| object.page_count()).sum()) {
+        return;
+    }
+    for object in objects {
+        unmap_everywhere(kernel, &object, &(0..u64::MAX), Copies::KeptAndLocked);
+        object.forget_unmapped();
+    }
 }
 
 /// Takes a range of an object's bytes out of the page tables of every address space.
@@ -61,7 +76,12 @@ fn unmap(space: &Space, object: &Object, range: &Range<u64>, at: (u64, &Area), c
     space.tables.for_each(gva_of(range.start), gva_of(range.end), &mut |gva, slot| {
         let gfn = Pte(physical::word(slot)).gfn();
         let is_copy = object.cached((offset + gva - start) / PAGE_SIZE) != Some(gfn);
-        if copies == Copies::Forgotten || !is_copy {
+        let is_kept = match copies {
+            Copies::Forgotten => false,
+            Copies::Kept => is_copy,
+            Copies::KeptAndLocked => is_copy || area.is_locked,
+        };
+        if !is_kept {
             physical::set_word(slot, 0);
             space.release_mapped(gfn);
         }

@@ -57,7 +57,7 @@ impl UserMemory {
                 return Ok(gpa);
             }
             space.fault(gva, access).map_err(|fault| match fault {
-                Fault::Refused => Errno::ENOMEM,
+                Fault::Refused | Fault::NoMemory => Errno::ENOMEM,
                 _ => Errno::EFAULT,
             })?;
             if let Some(gpa) = space.tables.huge_gpa(gva, must_write) {

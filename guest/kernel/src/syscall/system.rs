@@ -1,5 +1,6 @@
 //! System calls: the machine, limits, scheduling parameters, randomness.
 
+use vmcg_abi::call::memory;
 use vmcg_abi::layout::PAGE_SIZE;
 
 use super::Entry;
@@ -109,12 +110,13 @@ fn getrusage(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errn
 }
 
 fn sysinfo(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
-    let free = kernel.frames.free_count() * PAGE_SIZE;
-    let total = kernel.frames.total_count() * PAGE_SIZE;
+    let info = host::memory_info();
     let mut words = [0; 14];
     words[0] = kernel.clock.now() / SECOND_NS;
-    words[4] = total;
-    words[5] = free;
+    let amounts = [memory::TOTAL, memory::FREE, memory::SHMEM].map(|word| info[word] * PAGE_SIZE);
+    words[4..7].copy_from_slice(&amounts);
+    words[8..10]
+        .copy_from_slice(&[memory::SWAP, memory::SWAP_FREE].map(|word| info[word] * PAGE_SIZE));
     words[10] = kernel.processes.len() as u64 & 0xffff;
     words[13] = 1; // mem_unit
     kernel.user(request.tid).write_words(request.args[0], &words)?;

@@ -8,6 +8,7 @@ use crate::kernel::Kernel;
 use crate::memory::huge::HugeSize;
 use crate::number::index;
 use crate::physical;
+use vmcg_abi::call::memory;
 use vmcg_abi::layout::{BOOT_GPA, PAGE_SIZE};
 use vmcg_abi::page::{boot, shared};
 
@@ -23,17 +24,19 @@ fn boot_word(word: usize) -> u64 {
 
 /// /proc/meminfo
 pub(super) fn meminfo(kernel: &Kernel) -> Vec<u8> {
-    let total = boot_word(boot::RAM_BYTES) / KIB;
-    let free = kernel.frames.free_count() * PAGE_SIZE / KIB;
+    let info = host::memory_info();
+    let kib = |word: usize| info[word] * PAGE_SIZE / KIB;
     let rows = [
-        ("MemTotal", total),
-        ("MemFree", free),
-        ("MemAvailable", free),
+        ("MemTotal", kib(memory::TOTAL)),
+        ("MemFree", kib(memory::FREE)),
+        ("MemAvailable", kib(memory::FREE) + kib(memory::FILE)),
         ("Buffers", 0),
-        ("Cached", 0),
+        ("Cached", kib(memory::FILE) + kib(memory::SHMEM)),
         ("SwapCached", 0),
-        ("SwapTotal", 0),
-        ("SwapFree", 0),
+        ("SwapTotal", kib(memory::SWAP)),
+        ("SwapFree", kib(memory::SWAP_FREE)),
+        ("AnonPages", kib(memory::ANON)),
+        ("Shmem", kib(memory::SHMEM)),
     ];
     let lines = rows.map(|(name, kib)| format!("{:<16}{kib:>8} kB\n", format!("{name}:")));
     let pools = &kernel.huge.pools;

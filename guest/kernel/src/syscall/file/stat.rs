@@ -147,7 +147,6 @@ fn write_statfs(
     gva: u64,
     at_path: &[u8],
 ) -> Result<Outcome, Errno> {
-    let free = kernel.frames.free_count();
     let bytes = if at_path.is_empty() {
         statfs_bytes((PIPEFS, PAGE_SIZE), 0, 0)
     } else if let Some(quota) = kernel.files.huge_quota(at_path) {
@@ -155,7 +154,8 @@ fn write_statfs(
         let (max, free) = (quota.max.unwrap_or(0), quota.free().unwrap_or(0));
         statfs_bytes((hugetlbfs::MAGIC, quota.size.bytes()), max, free)
     } else if kernel.files.is_writable(at_path) {
-        statfs_bytes((TMPFS, PAGE_SIZE), free, free)
+        let frames = &kernel.frames;
+        statfs_bytes((TMPFS, PAGE_SIZE), frames.file_room_max(), frames.file_room())
     } else if path::below(at_path, b"/proc").is_some() {
         statfs_bytes((PROC, PAGE_SIZE), 0, 0)
     } else if path::below(at_path, b"/dev").is_some() {
