@@ -86,7 +86,7 @@ fn a_link_of_the_share_into_a_tree_of_the_guest_leads_there() {
     let group = machine.group("A");
     // Missing where the tests run on another machine than the one that built them.
     let target = env!("CARGO_TARGET_TMPDIR");
-    std::fs::create_dir_all(target).expect("a target folder");
+    fs::create_dir_all(target).expect("a target folder");
     let share = tempfile::Builder::new().prefix("share").tempdir_in(target);
     let share = share.expect("a folder in the target folder");
     std::os::unix::fs::symlink("/proc/self/cgroup", share.path().join("cgroup")).expect("a link");
