@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use memcg::{Amounts, Error, GroupId, HugeSize, HugeUse, Memcg, Pages, Policy, Resource, Tid};
+use memcg::{
+    Amounts, Error, GroupId, HugeSize, HugeUse, Memcg, Pages, Policy, Resource, Stat, Tid,
+};
 
 use crate::errno;
 use crate::service::Service;
@@ -79,8 +81,8 @@ fn none(_amounts: &Amounts) -> u64 {
 
 /// Writes `memory.stat` of the classic file contract.
 pub(crate) fn stat_classic(memcg: &Memcg, group: GroupId, text: &mut String) -> Result {
-    stat(memcg, group, CLASSIC, text)?;
     let stat = memcg.stat(group)?;
+    linux_lines(CLASSIC, &stat, text);
     lines("", OWN, &stat.local, text);
     lines("total_", OWN, &stat.total, text);
     Ok(())
@@ -88,16 +90,18 @@ pub(crate) fn stat_classic(memcg: &Memcg, group: GroupId, text: &mut String) -> 
 
 /// Writes `memory.stat` of today's file contract.
 pub(crate) fn stat_linux_6_18(memcg: &Memcg, group: GroupId, text: &mut String) -> Result {
-    stat(memcg, group, LINUX_6_18, text)
+    linux_lines(LINUX_6_18, &memcg.stat(group)?, text);
+    Ok(())
 }
 
-fn stat(memcg: &Memcg, group: GroupId, which: &[Line], text: &mut String) -> Result {
-    let stat = memcg.stat(group)?;
+fn linux_lines(which: &[Line], stat: &Stat, text: &mut String) {
+    /// Longer than the file ever is, so that the text is made in place.
+    const SIZE: usize = 4096;
+    text.reserve(SIZE);
     lines("", which, &stat.local, text);
     line(text, "hierarchical_memory_limit", bytes(stat.memory_limit));
     line(text, "hierarchical_memsw_limit", bytes(stat.memsw_limit));
     lines("total_", which, &stat.total, text);
-    Ok(())
 }
 
 fn lines(prefix: &str, which: &[Line], amounts: &Amounts, text: &mut String) {
@@ -108,12 +112,15 @@ fn lines(prefix: &str, which: &[Line], amounts: &Amounts, text: &mut String) {
 }
 
 fn line(text: &mut String, name: &str, value: u64) {
-    writeln!(text, "{name} {value}").expect("a String takes every text");
+    text.push_str(name);
+    text.push(' ');
+    number(text, value);
 }
 
 /// Writes one number and a newline: the whole of most files.
 pub(crate) fn number(text: &mut String, value: u64) {
-    writeln!(text, "{value}").expect("a String takes every text");
+    text.push_str(itoa::Buffer::new().format(value));
+    text.push('\n');
 }
 
 /// Writes `memory.numa_stat`: in pages, and there is only one node.

@@ -21,7 +21,7 @@ pub(crate) fn rows() -> Vec<Row> {
         read(
             "read of memory.usage_in_bytes / read of an empty fuser file system",
             "memory.usage_in_bytes",
-            1.25,
+            1.15,
         ),
         read("read of memory.limit_in_bytes / the same", "memory.limit_in_bytes", 1.15),
         read("read of memory.stat / the same", "memory.stat", 1.15),
