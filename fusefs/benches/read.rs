@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use divan::Bencher;
-use fusefs::{GroupEvent, Host, MountOptions, MoveFailure};
+use fusefs::{Host, MountOptions, MoveFailure};
 use fuser::{
     BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
     Generation, INodeNo, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyEntry, ReplyOpen,
@@ -42,7 +42,7 @@ impl Host for Counting {
         Err(MoveError::NoSuchTask.into())
     }
 
-    fn notify(&self, _event: GroupEvent) {}
+    fn removed(&self, _group: GroupId) {}
 }
 
 /// A file system with one file.

@@ -58,9 +58,8 @@ pub trait Host: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// Hears of a change that somebody in the guest may be waiting for. Called after the change,
-    /// without any lock held.
-    fn notify(&self, event: GroupEvent);
+    /// Hears that `group` was removed; its name is not valid any more. Called without any lock held.
+    fn removed(&self, group: GroupId);
 }
 
 /// Why a task was not moved.
@@ -95,21 +94,4 @@ pub struct Recharge {
     pub paused_us: u64,
     /// The longest of these pauses, in microseconds.
     pub longest_pause_us: u64,
-}
-
-/// A change made through a control file that the machine acts upon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GroupEvent {
-    /// A limit of the group changed: whoever waits for memory there may try again.
-    LimitChanged(GroupId),
-    /// `memory.oom_control` was written: whoever waits there is to be killed, when `is_disabled`
-    /// has become false.
-    OomControlChanged {
-        /// The group written to.
-        group: GroupId,
-        /// Whether the group's tasks wait instead of being killed.
-        is_disabled: bool,
-    },
-    /// The group was removed; its name is not valid any more.
-    Removed(GroupId),
 }

@@ -35,6 +35,6 @@ mod writers;
 mod writing;
 
 pub use events::{Listeners, Pressure};
-pub use host::{GroupEvent, Host, MoveFailure, Recharge};
+pub use host::{Host, MoveFailure, Recharge};
 pub use mount::{MountError, MountOptions, Mounted, mount};
 pub use slabinfo::SlabCache;

@@ -13,7 +13,7 @@ use crate::control_file::{ControlFile, Field, Place, Read, Row};
 use crate::directories::{Directories, Node};
 use crate::errno::{self, Result};
 use crate::events::Registrations;
-use crate::host::{GroupEvent, Host};
+use crate::host::Host;
 use crate::open_file::OpenFile;
 use crate::slab::Slab;
 use crate::{text, values};
@@ -186,7 +186,7 @@ impl Service {
     /// Tells whoever wants to know that a group was removed. Call it when the kernel knows.
     pub(crate) fn removed(&self, parent: INodeNo, name: OsString, group: GroupId) {
         self.end_listening(group, parent, name);
-        self.host.notify(GroupEvent::Removed(group));
+        self.host.removed(group);
         if let Ok(parent) = self.node(parent) {
             self.agent_check(parent.group);
         }

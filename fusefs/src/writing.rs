@@ -8,7 +8,7 @@ use memcg::{Error, GroupId, Memcg, Pages, Policy, Resource, Scope, Tid};
 use crate::client::Client;
 use crate::control_file::{ControlFile, Field, Write};
 use crate::errno::{self, Result};
-use crate::host::{GroupEvent, MoveFailure};
+use crate::host::MoveFailure;
 use crate::service::Service;
 use crate::values::{self, WRITE_MAX};
 
@@ -129,11 +129,9 @@ pub(crate) fn set_recharge_policy(writing: &Writing<'_>) -> Result<()> {
 
 /// Writes `memory.oom_control`: whether tasks wait instead of being killed.
 pub(crate) fn set_oom_control(writing: &Writing<'_>) -> Result<()> {
-    let Writing { service, group, text, .. } = *writing;
+    let Writing { group, text, .. } = *writing;
     let number = values::parse_number(text).map_err(errno::of_parse)?;
-    writing.set(|memcg| memcg.set_oom_kill_disable(group, number))?;
-    service.host.notify(GroupEvent::OomControlChanged { group, is_disabled: number == 1 });
-    Ok(())
+    writing.set(|memcg| memcg.set_oom_kill_disable(group, number))
 }
 
 /// Writes `memory.force_empty`: reclaims while there is progress. Succeeds even when the group is
@@ -204,9 +202,7 @@ impl<'a> Writing<'a> {
         self.service.accounting(|memcg| {
             let outcome = memcg.set_limit(self.group, resource, limit);
             outcome.map_err(|why| (why, self.in_the_way(memcg, resource, limit, why)))
-        })?;
-        self.service.host.notify(GroupEvent::LimitChanged(self.group));
-        Ok(())
+        })
     }
 
     /// What would have to be reclaimed for a refused limit to be set.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use fusefs::{GroupEvent, MoveFailure, Recharge, SlabCache};
+use fusefs::{MoveFailure, Recharge, SlabCache};
 use memcg::{GroupId, Hierarchy, Memcg, MoveError, Pages, Resource, Scope, Skipped, Stall, Tid};
 
 use crate::control::Controlled;
@@ -102,11 +102,8 @@ impl fusefs::Host for Host {
         self.machine.slab_caches(group)
     }
 
-    fn notify(&self, event: GroupEvent) {
-        log::debug!("{event:?}");
-        if let GroupEvent::Removed(group) = event {
-            self.machine.kmem_removed(group);
-        }
+    fn removed(&self, group: GroupId) {
+        self.machine.kmem_removed(group);
     }
 }
 

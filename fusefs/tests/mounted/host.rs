@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use fusefs::{GroupEvent, Host, Listeners, MountOptions, Mounted, MoveFailure, mount};
+use fusefs::{Host, Listeners, MountOptions, Mounted, MoveFailure, mount};
 use memcg::{
     Abi, Config, Gfn, GroupId, Guest, Gva, Hierarchy, Kind, Memcg, Move, Offline, Payer, Policy,
     Progress, ScanError, ScannedPage, Scope, Tid,
@@ -19,8 +19,6 @@ pub(crate) struct FakeHost {
     /// Moves wait while this is set, as they would for a guest that is slow to pause.
     is_holding: AtomicBool,
     held: AtomicUsize,
-    /// What the file system has told the machine.
-    pub(crate) events: Mutex<Vec<GroupEvent>>,
     listeners: OnceLock<Listeners>,
 }
 
@@ -43,7 +41,6 @@ impl FakeHost {
             spaces: Mutex::default(),
             is_holding: AtomicBool::new(false),
             held: AtomicUsize::new(0),
-            events: Mutex::default(),
             listeners: OnceLock::new(),
         })
     }
@@ -145,9 +142,7 @@ impl Host for FakeHost {
         }
     }
 
-    fn notify(&self, event: GroupEvent) {
-        self.events.lock().unwrap().push(event);
-    }
+    fn removed(&self, _group: GroupId) {}
 }
 
 impl Guest for Spaces {
