@@ -12,17 +12,30 @@ pub(crate) struct Client {
     tid: u32,
     uid: u32,
     gid: u32,
+    /// Who opened the file it writes to.
+    opener: u32,
 }
 
 impl Client {
     /// Names the sender of a request.
     pub(crate) fn new(request: &fuser::Request) -> Self {
-        Self { tid: request.pid(), uid: request.uid(), gid: request.gid() }
+        let uid = request.uid();
+        Self { tid: request.pid(), uid, gid: request.gid(), opener: uid }
+    }
+
+    /// Same, with a file that was opened by somebody else, perhaps.
+    pub(crate) const fn with_file_of(self, opener: u32) -> Self {
+        Self { opener, ..self }
     }
 
     /// The user id it has for file systems.
     pub(crate) const fn uid(self) -> u32 {
         self.uid
+    }
+
+    /// The user id of who opened the file that is written.
+    pub(crate) const fn opener(self) -> u32 {
+        self.opener
     }
 
     /// The group id it has for file systems.
@@ -64,11 +77,11 @@ mod tests {
 
     #[test]
     fn this_process_is_not_interrupted_and_a_missing_one_is() {
-        let here = Client { tid: std::process::id(), uid: 0, gid: 0 };
+        let here = Client { tid: std::process::id(), uid: 0, gid: 0, opener: 0 };
         assert!(!here.is_interrupted());
         assert_eq!(here.process().map(i32::unsigned_abs), Some(std::process::id()));
         // Thread ids end below 2^22.
-        let nobody = Client { tid: u32::MAX, uid: 0, gid: 0 };
+        let nobody = Client { tid: u32::MAX, ..here };
         assert!(nobody.is_interrupted());
         assert_eq!(nobody.process(), None);
     }

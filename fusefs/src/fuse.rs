@@ -220,7 +220,7 @@ impl Filesystem for Fuse {
         reply.error(Errno::EPERM);
     }
 
-    fn open(&self, _request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+    fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let node = match self.service.node(ino) {
             Ok(node) => node,
             Err(errno) => return reply.error(errno),
@@ -229,7 +229,8 @@ impl Filesystem for Fuse {
         if flags.0 & libc::O_DIRECT != 0 {
             return reply.error(Errno::EINVAL);
         }
-        let handle = self.service.files.insert(OpenFile::new(node.group, row.file()));
+        let handle =
+            self.service.files.insert(OpenFile::new(node.group, row.file(), request.uid()));
         reply.opened(FileHandle(handle), OPENED);
     }
 
@@ -278,7 +279,8 @@ impl Filesystem for Fuse {
             Ok(open) => open,
             Err(errno) => return reply.error(errno),
         };
-        let (client, target) = (Client::new(request), (open.group, open.file));
+        let client = Client::new(request).with_file_of(open.opener);
+        let target = (open.group, open.file);
         let size = u32::try_from(data.len()).expect("FUSE sizes have 32 bits");
         let answer = move |result, reply: ReplyWrite| match result {
             Ok(()) => reply.written(size),

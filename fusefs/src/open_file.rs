@@ -14,6 +14,8 @@ pub(crate) struct OpenFile {
     pub(crate) group: GroupId,
     /// Which file of the group.
     pub(crate) file: &'static ControlFile,
+    /// User id of who opened it.
+    pub(crate) opener: u32,
     snapshot: Mutex<Snapshot>,
 }
 
@@ -26,9 +28,9 @@ pub(crate) struct Snapshot {
 }
 
 impl OpenFile {
-    /// Opens a file of a group.
-    pub(crate) fn new(group: GroupId, file: &'static ControlFile) -> Self {
-        Self { group, file, snapshot: Mutex::default() }
+    /// Opens a file of a group for a user.
+    pub(crate) fn new(group: GroupId, file: &'static ControlFile, opener: u32) -> Self {
+        Self { group, file, opener, snapshot: Mutex::default() }
     }
 
     /// Locks what the file shows. Readers of one open file take turns, as on kernfs.

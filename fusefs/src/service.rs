@@ -31,6 +31,8 @@ pub(crate) struct Service {
     /// The files this machine shows, by name.
     rows: HashMap<&'static str, Row>,
     root: GroupId,
+    /// Who runs the machine; its tasks are his.
+    owner: u32,
     agent: RwLock<String>,
     /// Who wants to be told of what.
     pub(crate) registrations: Registrations,
@@ -64,6 +66,7 @@ impl Service {
             listings: Slab::default(),
             rows: visible_rows(config),
             root,
+            owner: uid,
             agent: RwLock::default(),
             registrations: Registrations::default(),
             device: OnceLock::new(),
@@ -83,6 +86,11 @@ impl Service {
     /// ENODEV when it was removed.
     pub(crate) fn settings(&self, group: GroupId) -> Result<Settings> {
         self.accounting(|memcg| memcg.settings(group)).map_err(errno::of_group)
+    }
+
+    /// Tells whether a user may move tasks: the superuser, and who runs the machine.
+    pub(crate) const fn may_move(&self, uid: u32) -> bool {
+        uid == 0 || uid == self.owner
     }
 
     /// Returns the path of the release agent; empty for none.

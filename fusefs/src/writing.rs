@@ -99,6 +99,12 @@ fn move_task(writing: &Writing<'_>, scope: Scope) -> Result<()> {
     if id == Tid::new(0) {
         return Err(Errno::EINVAL);
     }
+    // Linux v6.18 kernel/cgroup/cgroup-v1.c __cgroup1_procs_write: the task's owner may, by who opened
+    // the file.
+    if !service.may_move(client.opener()) {
+        let is_known = service.accounting(|memcg| memcg.task_tgid(id).is_some());
+        return Err(if is_known { Errno::EACCES } else { Errno::ESRCH });
+    }
     let left = service.accounting(|memcg| groups_of(memcg, id, scope));
     let moved = service.host.move_task(id, group, scope, &|| client.is_interrupted());
     moved.map_err(|failure| match failure {

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use fusefs::{Host, Listeners, MountOptions, Mounted, MoveFailure, mount};
 use memcg::{
-    Abi, Config, Gfn, GroupId, Guest, Gva, Hierarchy, Kind, Memcg, Move, Offline, Payer, Policy,
-    Progress, ScanError, ScannedPage, Scope, Tid,
+    Abi, Config, Gfn, GroupId, Guest, Gva, Hierarchy, Kind, Memcg, Move, Offline, Pages, Payer,
+    Policy, Progress, Resource, ScanError, ScannedPage, Scope, Tid,
 };
 use tempfile::TempDir;
 
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 pub(crate) struct FakeHost {
     memcg: Mutex<Memcg>,
     spaces: Mutex<Spaces>,
-    /// Moves wait while this is set, as they would for a guest that is slow to pause.
+    /// Moves and reclaim wait while this is set, as they would for a guest that is slow to pause.
     is_holding: AtomicBool,
     held: AtomicUsize,
     listeners: OnceLock<Listeners>,
@@ -66,13 +66,13 @@ impl FakeHost {
         result
     }
 
-    /// Makes moves wait, or lets them go on.
-    pub(crate) fn hold_moves(&self, is_holding: bool) {
+    /// Makes moves and reclaim wait, or lets them go on.
+    pub(crate) fn hold(&self, is_holding: bool) {
         self.is_holding.store(is_holding, Ordering::SeqCst);
     }
 
-    /// Counts the moves that wait.
-    pub(crate) fn moves_held(&self) -> usize {
+    /// Counts what waits.
+    pub(crate) fn held(&self) -> usize {
         self.held.load(Ordering::SeqCst)
     }
 
@@ -140,6 +140,12 @@ impl Host for FakeHost {
                 return Ok(());
             }
         }
+    }
+
+    /// There is always progress, and never an end: who uses the pages has them back at once.
+    fn reclaim(&self, _group: GroupId, _resource: Resource, _wanted: Pages) -> Pages {
+        self.wait_while_held(&|| false);
+        Pages::ONE
     }
 
     fn removed(&self, _group: GroupId) {}

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::chown;
 
 use memcg::{Abi, Hierarchy};
 use rustix::fs::{CWD, Mode, OFlags, SeekFrom, openat};
@@ -116,39 +117,51 @@ fn open_files_of_a_removed_group_answer_enodev() {
     assert_eq!(mount.read(&path).unwrap(), "9223372036854771712\n");
 }
 
+/// How a process is moved by somebody else than root: not at all, whoever owns the file.
 #[test]
-fn a_user_without_privilege_may_do_what_the_mode_bits_say() {
+fn only_root_and_who_runs_the_machine_move_tasks() {
     const NOBODY: u32 = 65_534;
-    let mount = FakeHost::new(Abi::Linux618, Hierarchy::Share).mount();
+    let host = FakeHost::new(Abi::Linux618, Hierarchy::Share);
+    let mount = host.mount();
     mount.mkdir("mine").unwrap();
-    fs::set_permissions(
-        mount.at("").parent().unwrap(),
-        std::os::unix::fs::PermissionsExt::from_mode(0o755),
-    )
-    .unwrap();
-    for name in ["mine", "mine/tasks"] {
-        std::os::unix::fs::chown(mount.at(name), Some(NOBODY), Some(NOBODY)).unwrap();
-    }
+    host.start("", 100, 1);
+    chown(mount.at("mine/tasks"), Some(NOBODY), Some(NOBODY)).unwrap();
+    let passed_on = open(&mount, "mine/tasks", OFlags::WRONLY).unwrap();
     // System calls change the identity of a thread, not of the process.
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
-            set_thread_res_gid(None, gid, None).unwrap();
-            set_thread_res_uid(None, uid, None).unwrap();
-            let try_open = |name, flags| open(&mount, name, flags).map(drop);
-            assert_eq!(try_open("tasks", OFlags::RDONLY), Ok(()));
-            assert_eq!(try_open("tasks", OFlags::WRONLY), Err(Errno::ACCESS));
-            assert_eq!(try_open(LIMIT, OFlags::RDWR), Err(Errno::ACCESS));
-            assert_eq!(try_open("mine/tasks", OFlags::RDWR), Ok(()));
-            let refused = mount.mkdir("x").unwrap_err();
-            assert_eq!(refused.raw_os_error(), Some(libc::EACCES));
-            let refused = mount.rmdir("mine").unwrap_err();
-            assert_eq!(refused.raw_os_error(), Some(libc::EACCES));
-
-            mount.mkdir("mine/x").unwrap();
-            mount.write("mine/x/memory.limit_in_bytes", "4M").unwrap();
-            fs::rename(mount.at("mine/x"), mount.at("mine/y")).unwrap();
-            mount.rmdir("mine/y").unwrap();
+            set_thread_res_gid(None, Gid::from_raw(NOBODY), None).unwrap();
+            set_thread_res_uid(None, Uid::from_raw(NOBODY), None).unwrap();
+            let own = open(&mount, "mine/tasks", OFlags::WRONLY).unwrap();
+            assert_eq!(write(&own, b"100"), Err(Errno::ACCESS));
+            assert_eq!(write(&own, b"200"), Err(Errno::SRCH));
+            assert_eq!(write(&own, b"junk"), Err(Errno::INVAL));
+            assert_eq!(mount.read("mine/tasks").unwrap(), "");
+            // Who opened it counts, not who writes.
+            assert_eq!(write(&passed_on, b"100"), Ok(3));
         });
     });
+    assert_eq!(mount.read("mine/tasks").unwrap(), "100\n");
+}
+
+/// More half-read files than there are threads that answer.
+#[test]
+fn readers_that_stop_half_way_hold_up_nobody() {
+    let mount = linux_6_18();
+    let half_read: Vec<OwnedFd> = (0..20)
+        .map(|_| {
+            let fd = open(&mount, "a/memory.stat", OFlags::RDONLY).unwrap();
+            assert_eq!(piece(&fd, 5), "cache");
+            fd
+        })
+        .collect();
+    mount.write(&format!("a/{LIMIT}"), "2M").unwrap();
+    assert_eq!(mount.read(&format!("a/{LIMIT}")).unwrap(), "2097152\n");
+    for fd in &half_read {
+        let rest = piece(fd, 4096);
+        assert!(rest.starts_with(" 0\n"), "{rest}");
+        let limit = "\nhierarchical_memory_limit 9223372036854771712\n";
+        assert!(rest.contains(limit), "each goes on where it was: {rest}");
+    }
+    mount.rmdir("a").unwrap();
 }

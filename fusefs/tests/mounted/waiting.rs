@@ -24,6 +24,22 @@ fn mover(mount: &Mount) -> Child {
     command.stderr(Stdio::null()).spawn().unwrap()
 }
 
+/// Starts a process that writes into a file, and prints what write(2) returns and the errno. SIGUSR1
+/// does nothing to it but to interrupt it.
+fn writer(mount: &Mount, name: &str, text: &str) -> Child {
+    const SCRIPT: &str = "\
+import ctypes, os, signal, sys
+signal.signal(signal.SIGUSR1, lambda *_: None)
+libc = ctypes.CDLL(None, use_errno=True)
+text = sys.argv[2].encode()
+result = libc.write(os.open(sys.argv[1], os.O_WRONLY), text, len(text))
+print(result, ctypes.get_errno())
+";
+    let mut command = Command::new("python3");
+    command.args(["-c", SCRIPT]).arg(mount.at(name)).arg(text);
+    command.stdout(Stdio::piped()).spawn().unwrap()
+}
+
 #[test]
 fn readers_do_not_wait_for_a_writer_that_waits_for_the_guest() {
     let host = FakeHost::new(Abi::Classic, Hierarchy::Share);
@@ -31,15 +47,15 @@ fn readers_do_not_wait_for_a_writer_that_waits_for_the_guest() {
     mount.mkdir("a").unwrap();
     mount.mkdir("b").unwrap();
     host.start("a", 100, 10);
-    host.hold_moves(true);
+    host.hold(true);
     let mut movers: Vec<Child> = (0..8).map(|_| mover(&mount)).collect();
-    wait_until(|| host.moves_held() > 0);
+    wait_until(|| host.held() > 0);
 
     assert_eq!(mount.read("a/memory.usage_in_bytes").unwrap(), "40960\n");
     assert_eq!(mount.read("b/tasks").unwrap(), "");
     mount.write("b/memory.limit_in_bytes", "1M").unwrap();
 
-    host.hold_moves(false);
+    host.hold(false);
     for mover in &mut movers {
         mover.wait().unwrap();
     }
@@ -54,15 +70,37 @@ fn a_signal_ends_a_move_and_the_task_stays() {
     mount.mkdir("a").unwrap();
     mount.mkdir("b").unwrap();
     host.start("a", 100, 10);
-    host.hold_moves(true);
+    host.hold(true);
     let mut mover = mover(&mount);
-    wait_until(|| host.moves_held() == 1);
+    wait_until(|| host.held() == 1);
 
     kill_process(Pid::from_child(&mover), Signal::TERM).unwrap();
 
     assert!(!mover.wait().unwrap().success());
-    assert_eq!(host.moves_held(), 0);
+    assert_eq!(host.held(), 0);
     assert_eq!(mount.read("a/tasks").unwrap(), "100\n");
     assert_eq!(mount.read("a/memory.usage_in_bytes").unwrap(), "40960\n");
     assert_eq!(mount.read("b/memory.usage_in_bytes").unwrap(), "0\n");
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_memory_to_be_reclaimed_and_the_limit_stays() {
+    let host = FakeHost::new(Abi::Classic, Hierarchy::Share);
+    let mount = host.mount();
+    mount.mkdir("a").unwrap();
+    mount.write("a/memory.limit_in_bytes", "1M").unwrap();
+    host.start("a", 100, 10);
+    for (name, text) in [("memory.limit_in_bytes", "4096"), ("memory.force_empty", "0")] {
+        host.hold(true);
+        let writer = writer(&mount, &format!("a/{name}"), text);
+        wait_until(|| host.held() == 1);
+
+        kill_process(Pid::from_child(&writer), Signal::USR1).unwrap();
+        host.hold(false);
+
+        let answer = String::from_utf8(writer.wait_with_output().unwrap().stdout).unwrap();
+        assert_eq!(answer, format!("-1 {}\n", libc::EINTR), "{name}");
+        assert_eq!(mount.read("a/memory.limit_in_bytes").unwrap(), "1048576\n");
+        assert_eq!(mount.read("a/memory.usage_in_bytes").unwrap(), "40960\n");
+    }
 }
