@@ -11,3 +11,5 @@ mod listening;
 mod shell;
 #[path = "e2e_files/trees.rs"]
 mod trees;
+#[path = "e2e_files/users.rs"]
+mod users;

@@ -122,6 +122,47 @@ fn running_out_of_memory_and_critical_pressure_are_heard_and_so_is_the_removal()
     machine.finish();
 }
 
+/// Which of the listeners above hear of pressure: in a group below in which somebody listens, in one
+/// in which nobody does, and in their own.
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn pressure_is_heard_at_every_level_below_it_and_above_as_each_listener_chose() {
+    let program = program("listener");
+    let machine = Machine::up();
+    for (where_it_is, is_below, is_heard_below, expected) in [
+        ("below-heard", true, true, [false, true, false]),
+        ("below", true, false, [true, true, false]),
+        ("own", false, false, [true, true, true]),
+    ] {
+        let group = machine.group(where_it_is);
+        let child = group.child("child");
+        let hear =
+            |group: &Group, args: &str| listen(&program, group, "memory.pressure_level", args);
+        let below = ["low", "medium", "critical,local"]
+            .map(|args| is_heard_below.then(|| hear(&child, args)));
+        let above = ["low", "medium,hierarchy", "low,local"].map(|args| hear(&group, args));
+        let place = if is_below { &child } else { &group };
+        place.set_limit(400);
+        assert_eq!(machine.run(place, "hog", &["4M", "0"]).status, 137);
+        let heard_below = below.into_iter().flatten().map(|listener| (listener, true));
+        let mut listeners: Vec<_> = heard_below.chain(above.into_iter().zip(expected)).collect();
+        for (listener, _) in listeners.iter_mut().filter(|(_, hears)| *hears) {
+            let heard = listener.line().expect("the listener lives");
+            assert!(heard.starts_with("signal "), "{where_it_is}: {heard}");
+        }
+        group.wait_until_empty();
+        child.remove().expect("an empty group");
+        group.remove().expect("an empty group");
+        for (number, (listener, hears)) in listeners.into_iter().enumerate() {
+            let finished = listener.finish();
+            assert_eq!(finished.status, 0, "{}", finished.stderr);
+            let is_silent = finished.stdout == "listening\nremoved\n";
+            assert_eq!(is_silent, !hears, "{where_it_is}, {number}: {}", finished.stdout);
+        }
+    }
+    machine.finish();
+}
+
 #[test]
 #[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
 fn a_listener_that_ends_is_forgotten() {
