@@ -22,6 +22,8 @@ mod huge;
 mod huge_programs;
 #[path = "e2e/huge_random.rs"]
 mod huge_random;
+#[path = "e2e/huge_reparent.rs"]
+mod huge_reparent;
 #[path = "e2e/kmem.rs"]
 mod kmem;
 #[path = "e2e/limits.rs"]

@@ -100,6 +100,24 @@ fn the_guest_tells_how_many_huge_pages_there_are() {
     assert_eq!(shell(&machine, &group, "ls /sys/kernel/mm/hugepages"), "hugepages-2048kB\n");
     let stat = machine.vmcg("stat", &[]).stdout;
     assert!(stat.lines().any(|line| line.ends_with("1 of 6 in use")), "{stat}");
+    let pid = puppet.tell("pid");
+    let status = format!("grep -E '^(VmRSS|HugetlbPages)' /proc/{pid}/status | tr -s '\\t ' ' '");
+    let status = shell(&machine, &group, &status);
+    assert!(status.ends_with("HugetlbPages: 2048 kB\n"), "{status}");
+    let small = status.split(' ').nth(1).and_then(|kib| kib.parse::<u64>().ok());
+    assert!(small.is_some_and(|kib| kib < 2048), "huge pages are told for themselves: {status}");
+    puppet.expect(&[("file 1 /dev/hugepages/f 0 2 s", 0), ("touch 1 0 1", 1)]);
+    assert_eq!(
+        shell(&machine, &group, "stat -c '%s %o %b' /dev/hugepages/f"),
+        "4194304 2097152 4096\n"
+    );
+    // There are as many as the machine was given, and the file says so by its mode.
+    let nr = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
+    let script = format!("echo 9 > {nr} || cat {nr}");
+    let refused = machine.exec_file(&group, "/bin/sh".as_ref(), &["-c", &script]).finish();
+    assert!(refused.stderr.contains("Permission denied"), "{}", refused.stderr);
+    assert_eq!(refused.stdout, "6\n");
+    puppet.expect(&[("unmap 1 0 2", 0), ("unlink /dev/hugepages/f", 0)]);
     assert_eq!(puppet.finish().status, 0);
     machine.finish();
 }

@@ -187,6 +187,10 @@ impl Node {
             NodeBody::Link(target) => (target.len() as u64, 0),
             NodeBody::Fifo(_) | NodeBody::Gone => (0, 0),
         };
+        let block_len = match &self.body {
+            NodeBody::File(object) => object.huge().map_or(0, |file| file.size().bytes()),
+            _ => 0,
+        };
         Stat {
             dev: TMPFS_DEV,
             ino: self.ino,
@@ -195,6 +199,7 @@ impl Node {
             rdev: 0,
             size,
             blocks: pages * (PAGE_SIZE / SECTOR_LEN),
+            block_len,
             mtime_ns: self.mtime_ns.get(),
         }
     }

@@ -74,6 +74,7 @@ impl ShareFile {
             rdev: 0,
             size: host.size,
             blocks: host.size.div_ceil(SECTOR_LEN),
+            block_len: 0,
             mtime_ns: host.mtime_s.saturating_mul(NS_PER_S).saturating_add(host.mtime_ns),
         }
     }

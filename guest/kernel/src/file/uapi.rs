@@ -102,6 +102,8 @@ pub(crate) struct Stat {
     pub(crate) size: u64,
     /// What it takes to store it, in units of 512 bytes.
     pub(crate) blocks: u64,
+    /// In what lengths it is best read and written; 0 stands for a page.
+    pub(crate) block_len: u64,
     /// Last change, in nanoseconds since 1970; the other times are told to be the same.
     pub(crate) mtime_ns: u64,
 }
@@ -117,7 +119,7 @@ impl Stat {
         put(&mut bytes, 24, u64::from(self.mode));
         put(&mut bytes, 40, self.rdev);
         put(&mut bytes, 48, self.size);
-        put(&mut bytes, 56, BLOCK_LEN);
+        put(&mut bytes, 56, self.block_len());
         put(&mut bytes, 64, self.blocks);
         for at in [72, 88, 104] {
             put(&mut bytes, at, seconds);
@@ -130,7 +132,7 @@ impl Stat {
     pub(crate) fn to_statx_bytes(self) -> [u8; STATX_LEN] {
         let mut bytes = [0; STATX_LEN];
         let [seconds, nanos] = self.time();
-        put(&mut bytes, 0, u64::from(STATX_MASK) | BLOCK_LEN << 32);
+        put(&mut bytes, 0, u64::from(STATX_MASK) | self.block_len() << 32);
         put(&mut bytes, 16, self.nlink & 0xffff_ffff);
         put(&mut bytes, 24, u64::from(self.mode) << 32);
         // stx_mode is 16 bits at 28; the shift leaves the upper half of the word zero otherwise.
@@ -145,6 +147,10 @@ impl Stat {
         put(&mut bytes, 128, device_halves(self.rdev));
         put(&mut bytes, 136, device_halves(self.dev));
         bytes
+    }
+
+    const fn block_len(&self) -> u64 {
+        if self.block_len == 0 { BLOCK_LEN } else { self.block_len }
     }
 
     /// The time as seconds and nanoseconds.

@@ -68,6 +68,17 @@ impl Space {
         pages * PAGE_SIZE
     }
 
+    /// Bytes of huge pages that they point at.
+    pub(crate) fn resident_huge(&self) -> u64 {
+        let huge = self.areas.iter().filter_map(|(start, area)| {
+            let bytes = area.huge_size()?.bytes();
+            let pages = (start..area.end).step_by(usize::try_from(bytes).ok()?);
+            let mapped = pages.filter(|gva| self.tables.huge_slot(*gva).is_some());
+            Some(mapped.count() as u64 * bytes)
+        });
+        huge.sum()
+    }
+
     /// Page-table bits, but for the frame, that an area's rights allow for `gfn`.
     pub(crate) fn bits(&self, area: &Area, gfn: Gfn) -> u64 {
         let mut bits = 0;

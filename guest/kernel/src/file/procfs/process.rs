@@ -22,6 +22,7 @@ const KIB: u64 = 1024;
 struct Sizes {
     total: u64,
     resident: u64,
+    huge: u64,
     data: u64,
     stack: u64,
     code: u64,
@@ -29,7 +30,8 @@ struct Sizes {
 
 fn sizes(kernel: &Kernel, tid: Tid) -> Sizes {
     let space = kernel.task(tid).space.borrow();
-    let mut sizes = Sizes { total: 0, resident: space.resident(), data: 0, stack: 0, code: 0 };
+    let (resident, huge) = (space.resident(), space.resident_huge());
+    let mut sizes = Sizes { total: 0, resident, huge, data: 0, stack: 0, code: 0 };
     for (start, area) in space.areas.iter() {
         let len = area.end - start;
         sizes.total += len;
@@ -205,6 +207,7 @@ pub(super) fn status(kernel: &Kernel, tid: Tid) -> Vec<u8> {
         ("VmData", format!("{:8} kB", sizes.data / KIB)),
         ("VmStk", format!("{:8} kB", sizes.stack / KIB)),
         ("VmExe", format!("{:8} kB", sizes.code / KIB)),
+        ("HugetlbPages", format!("{:8} kB", sizes.huge / KIB)),
         ("Threads", format!("{}", process.threads.len())),
         ("SigPnd", mask(task.signals.pending.set())),
         ("ShdPnd", mask(pending_set(kernel, tid))),
