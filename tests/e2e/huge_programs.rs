@@ -100,6 +100,16 @@ fn the_guest_tells_how_many_huge_pages_there_are() {
     assert_eq!(shell(&machine, &group, "ls /sys/kernel/mm/hugepages"), "hugepages-2048kB\n");
     let stat = machine.vmcg("stat", &[]).stdout;
     assert!(stat.lines().any(|line| line.ends_with("1 of 6 in use")), "{stat}");
+    let figure = |name: &str| {
+        let row = stat.lines().find(|line| line.starts_with(name)).expect("stat has the row");
+        row.split_whitespace().last().unwrap_or_default().to_owned()
+    };
+    let in_huge: &[&str] = match figure("hugepages_backing").as_str() {
+        "hugetlb" => &["2048K"],
+        "transparent" => &["2048K", "0K"],
+        _ => &["0K"],
+    };
+    assert!(in_huge.contains(&figure("memory_in_huge_host_pages").as_str()), "{stat}");
     let pid = puppet.tell("pid");
     let status = format!("grep -E '^(VmRSS|HugetlbPages)' /proc/{pid}/status | tr -s '\\t ' ' '");
     let status = shell(&machine, &group, &status);

@@ -107,6 +107,11 @@ impl Machine {
             self.uffd.wake(start, len)?;
         } else {
             self.uffd.zero_range(start, len)?;
+            if self.memory.backing() == Backing::Transparent
+                && let Err(why) = self.uffd.make_huge(start, len)
+            {
+                log::debug!("huge page {page:?} stays in small pages of the host: {why}");
+            }
         }
         frames.for_each(|gfn| self.memory.set_backed(Gfn::new(gfn)));
         Stats::count(&self.stats.huge_faults, 1);

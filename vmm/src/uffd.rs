@@ -162,9 +162,21 @@ impl Uffd {
     /// # Errors
     /// The kernel's, mostly because it cannot.
     pub(crate) fn ask_for_huge(&self, start: u64, len: u64) -> io::Result<()> {
+        Self::advise(start, len, libc::MADV_HUGEPAGE)
+    }
+
+    /// Makes the pages in `len` bytes at host address `start` huge now; all of them are there.
+    ///
+    /// # Errors
+    /// The kernel's: it has no huge page free, or is older than Linux 6.1. The pages stay as they are.
+    pub(crate) fn make_huge(&self, start: u64, len: u64) -> io::Result<()> {
+        Self::advise(start, len, libc::MADV_COLLAPSE)
+    }
+
+    fn advise(start: u64, len: u64, advice: i32) -> io::Result<()> {
         let address = std::ptr::with_exposed_provenance_mut(usize_of(start));
-        // SAFETY: the range is registered guest memory; the advice changes no content.
-        match unsafe { libc::madvise(address, usize_of(len), libc::MADV_HUGEPAGE) } {
+        // SAFETY: the range is registered guest memory; neither advice changes content.
+        match unsafe { libc::madvise(address, usize_of(len), advice) } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }
