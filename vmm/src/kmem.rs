@@ -4,10 +4,15 @@
 //! it asks first ([`charge`]); the host charges a batch to the group and leaves it as a stock in the
 //! shared page. When the page is touched it takes one of the batch over ([`charge_touched`]). The
 //! host takes what is left of a stock back whenever usage is looked at, so that what is shown is
-//! exact; it does so atomically, and the guest need not stand still for it.
+//! exact; it does so atomically, and the guest need not stand still for it. The same holds for empty
+//! frames that the guest keeps to use them again ([`kept`]).
 //!
 //! Nothing here trusts the guest: it can take no more than it was given, and a page it touches
 //! without leave is charged all the same, over the limit if need be, and counted as a lie.
+
+mod kept;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -79,6 +84,18 @@ impl KmemIds {
         given.get()
     }
 
+    /// Pages that are charged ahead.
+    fn pages_ahead(&self) -> u64 {
+        let accounts = self.ahead.iter().filter_map(|id| self.accounts.get(id));
+        accounts.map(|account| account.held.pages().get()).sum()
+    }
+
+    /// Takes back everything that is charged ahead.
+    fn give_back_all(&mut self, memcg: &mut Memcg) -> u64 {
+        let ids = std::mem::take(&mut self.ahead);
+        ids.into_iter().map(|id| self.give_back(memcg, id, u64::MAX)).sum()
+    }
+
     /// Groups with an id that are `top` or below it.
     fn below(&self, memcg: &Memcg, top: GroupId) -> Vec<u16> {
         let is_below = |account: &Account| {
@@ -93,8 +110,13 @@ impl KmemIds {
 }
 
 impl Machine {
-    /// Takes the stock back that the guest has not used; returns how many pages that is.
+    /// Takes back what the guest has not used: the stock, and frames it keeps. Returns how many pages
+    /// that is.
     pub(crate) fn drain_kmem(&self, accounting: &mut Accounting) -> u64 {
+        self.drain_stock(accounting) + self.drain_kept(accounting)
+    }
+
+    fn drain_stock(&self, accounting: &mut Accounting) -> u64 {
         if self.frame_table().is_none() || accounting.kmem.ahead.is_empty() {
             return 0;
         }
@@ -103,21 +125,23 @@ impl Machine {
         let (pages, id) = (u32::from_le_bytes([p0, p1, p2, p3]), u16::from_le_bytes([i0, i1]));
         let Accounting { memcg, kmem, .. } = accounting;
         let given = kmem.give_back(memcg, id, u64::from(pages));
-        if given != u64::from(pages) {
-            Stats::count(&self.stats.guest_lies, 1);
+        // The guest may be about to touch a page that it has taken leave for.
+        if given == u64::from(pages) && kmem.pages_ahead() <= 1 {
+            return given;
         }
-        given
+        // It wrote the word itself: all of it is taken back, so that nobody pays for that.
+        Stats::count(&self.stats.guest_lies, 1);
+        given + kmem.give_back_all(memcg)
     }
 
     /// Takes everything back that is charged ahead: the guest asks for something, so that it is not
     /// about to touch a page it has leave for.
-    fn drain_kmem_wholly(&self, accounting: &mut Accounting) {
-        self.drain_kmem(accounting);
+    fn drain_stock_wholly(&self, accounting: &mut Accounting) {
+        self.drain_stock(accounting);
         let Accounting { memcg, kmem, .. } = accounting;
-        while let Some(id) = kmem.ahead.pop_first() {
+        if kmem.give_back_all(memcg) > 0 {
             // Leave was taken for a page that was never touched.
             Stats::count(&self.stats.guest_lies, 1);
-            kmem.give_back(memcg, id, u64::MAX);
         }
     }
 
@@ -202,7 +226,7 @@ impl Machine {
 /// id is none, or its group was removed and nobody inherited.
 pub(crate) fn charge(machine: &Machine, id: u64, has_cached: bool) -> Result<u64, Errno> {
     let mut accounting = machine.lock();
-    machine.drain_kmem_wholly(&mut accounting);
+    machine.drain_stock_wholly(&mut accounting);
     let known = u16::try_from(id).ok().filter(|id| accounting.kmem.accounts.contains_key(id));
     let Some(id) = known else {
         Stats::count(&machine.stats.guest_lies, 1);
@@ -213,7 +237,9 @@ pub(crate) fn charge(machine: &Machine, id: u64, has_cached: bool) -> Result<u64
     while let Err(ChargeError::Refused { group, resource }) = answer {
         // User pages can be evicted, kernel memory can not.
         let has_room = match resource {
-            Resource::Kmem => machine.drain_free(&mut accounting) > 0,
+            Resource::Kmem => {
+                machine.drain_free(&mut accounting) + machine.drain_kept(&mut accounting) > 0
+            }
             _ => machine.find_room(&mut accounting, group, resource),
         };
         if !has_room {
@@ -283,7 +309,7 @@ pub(crate) fn shrunk(machine: &Machine, id: u64, has_more: bool) -> Result<u64, 
 /// EINVAL when its group was not removed.
 pub(crate) fn gone(machine: &Machine, id: u64) -> Result<u64, Errno> {
     let mut accounting = machine.lock();
-    machine.drain_kmem_wholly(&mut accounting);
+    machine.drain_stock_wholly(&mut accounting);
     let Accounting { memcg, kmem, .. } = &mut *accounting;
     let offline = u16::try_from(id)
         .ok()

@@ -14,7 +14,7 @@ use vmcg_abi::event::{Event, EventKind};
 use vmcg_abi::layout::{FREE_RING_GPA, FREE_RING_SLOTS, PAGE_SIZE, SHARED_GPA};
 use vmcg_abi::page::shared;
 
-use crate::boot::{self, BootFacts};
+use crate::boot::{self, BootFacts, BootLayout};
 use crate::contents::Contents;
 use crate::error::MachineError;
 use crate::frame_space::FrameSpace;
@@ -257,8 +257,7 @@ impl Machine {
             fault::bring_ahead(self, frames);
         }
         let layout = boot::lay_out(&self.memory, self.kernel_image.as_deref(), &facts)?;
-        self.frame_table.store(layout.frame_table_gpa, Ordering::Release);
-        self.first_free.store(layout.first_free_gfn, Ordering::Release);
+        self.note_layout(&layout);
         vcpu::set_up(&self.kvm, &cpu, layout.entry, self.host_kind)?;
         self.gate.attach(&raw mut cpu.get_kvm_run().immediate_exit);
         self.timings.mark("guest laid out");
@@ -332,6 +331,12 @@ impl Machine {
         let _ = self.listeners.set(listeners);
     }
 
+    /// Notes where the guest's memory begins: from now on it is asked what frames are for.
+    pub(crate) fn note_layout(&self, layout: &BootLayout) {
+        self.frame_table.store(layout.frame_table_gpa, Ordering::Release);
+        self.first_free.store(layout.first_free_gfn, Ordering::Release);
+    }
+
     /// Where the guest's frame table lies, once the guest has been laid out.
     pub(crate) fn frame_table(&self) -> Option<u64> {
         Some(self.frame_table.load(Ordering::Acquire)).filter(|&gpa| gpa != 0)
@@ -374,13 +379,24 @@ impl Machine {
             self.memory.set_shared(shared::FREE_TAIL, head);
             return 0;
         }
-        let mut frames: Vec<u64> =
-            (0..waiting).filter_map(|at| self.ring_entry(tail + at)).collect();
+        let frames = (0..waiting).filter_map(|at| self.ring_entry(tail + at)).collect();
+        self.take_back(accounting, frames);
+        self.memory.set_shared(shared::FREE_TAIL, head);
+        waiting
+    }
+
+    /// Gives the pages of frames back that the guest does not use any more, and uncharges them. Those
+    /// that have none are left out. Answers how many were given back.
+    pub(crate) fn take_back(&self, accounting: &mut Accounting, mut frames: Vec<u64>) -> u64 {
         frames.retain(|&gfn| {
             self.memory.is_backed(Gfn::new(gfn)) || accounting.contents.is_away(Gfn::new(gfn))
         });
         frames.sort_unstable();
+        let named = frames.len();
         frames.dedup();
+        // Nothing is handed out again before the host has taken it: it was freed twice.
+        Stats::count(&self.stats.guest_lies, (named - frames.len()) as u64);
+        let mut taken = 0;
         for run in frames.chunk_by(|a, b| a + 1 == *b) {
             let (Some(&first), Some(&last)) = (run.first(), run.last()) else { continue };
             if let Err(why) = self.memory.punch(first..last + 1) {
@@ -392,10 +408,10 @@ impl Machine {
                 accounting.memcg.uncharge(gfn);
                 accounting.contents.forget(gfn);
             }
-            Stats::count(&self.stats.frames_freed, run.len() as u64);
+            taken += run.len() as u64;
         }
-        self.memory.set_shared(shared::FREE_TAIL, head);
-        waiting
+        Stats::count(&self.stats.frames_freed, taken);
+        taken
     }
 
     /// The frame number in a slot of the free ring, if it is one the guest may free.

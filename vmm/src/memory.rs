@@ -280,6 +280,16 @@ impl GuestMemory {
         word.swap(value, Ordering::AcqRel)
     }
 
+    /// Sets a word of the shared page to `value` if it is `before`, at once.
+    ///
+    /// # Panics
+    /// As for [`GuestMemory::swap_shared`].
+    pub(crate) fn replace_shared(&self, index: usize, before: u64, value: u64) -> bool {
+        let slice = self.slice(SHARED_GPA, PAGE_SIZE).expect("the shared page is guest memory");
+        let word = slice.get_atomic_ref::<AtomicU64>(index * 8).expect("a word of the page");
+        word.compare_exchange(before, value, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
     /// Fills `bytes` from guest memory at `gpa`. Frames that are not backed fault.
     ///
     /// # Errors

@@ -86,7 +86,7 @@ impl Machine {
             let _paused = self.pause();
             let mut accounting = self.lock();
             let before = found;
-            found += self.drain_free(&mut accounting);
+            found += self.drain_free(&mut accounting) + self.drain_kmem(&mut accounting);
             found += self.settle_out_of(&mut accounting, group).get();
             let mut is_over = found >= wanted.get();
             if found == before && !is_over {

@@ -74,4 +74,14 @@ pub mod shared {
     pub const TASK_SWITCHES: usize = 34;
     /// Guest: frames handed out and not given back.
     pub const FRAMES_IN_USE: usize = 35;
+    /// Both: the first of [`KMEM_KEPT_SLOTS`] words, each 0 or the number of a frame of kernel memory
+    /// that is empty, and kept backed and charged to be used again. The guest puts a number where 0
+    /// is, and takes it out again, atomically. The host may do so at any time: it first sets
+    /// [`KMEM_KEPT_TAKING`] in the word, then takes the frame back as one of the free ring, and then
+    /// writes 0.
+    pub const KMEM_KEPT: usize = 64;
+    /// Words at [`KMEM_KEPT`].
+    pub const KMEM_KEPT_SLOTS: usize = 32;
+    /// Bit of a word at [`KMEM_KEPT`]: the host is taking the frame back.
+    pub const KMEM_KEPT_TAKING: u64 = 1 << 63;
 }

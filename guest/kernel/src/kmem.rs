@@ -8,6 +8,7 @@
 //! [`Frames::kmem`]: crate::memory::frames::Frames::kmem
 
 pub(crate) mod class;
+mod kept;
 mod known;
 mod list;
 mod slab;
@@ -24,8 +25,10 @@ use crate::errno::Errno;
 use crate::file::lookup::number_of;
 use crate::host::HostStat;
 use crate::memory::frames::Frames;
+use crate::number::Gfn;
 use crate::{heap, host, physical};
 use class::Class;
+use kept::{Kept, KeptFrame};
 use known::Known;
 use slab::{CacheFigures, Slabs};
 
@@ -64,6 +67,7 @@ pub(crate) struct Kmem {
     payer: Cell<KmemId>,
     slabs: RefCell<Slabs>,
     known: RefCell<Known>,
+    kept: RefCell<Kept>,
 }
 
 impl Kmem {
@@ -73,6 +77,7 @@ impl Kmem {
             payer: Cell::new(KmemId::NOBODY),
             slabs: RefCell::new(Slabs::new()),
             known: RefCell::new(Known::new()),
+            kept: RefCell::new(Kept::new()),
         }
     }
 
@@ -164,19 +169,47 @@ impl Kmem {
     /// Brings objects that were freed back to their slabs, and empty slabs back to the frames.
     pub(crate) fn collect(&self, frames: &Frames) {
         while let Some(gpa) = heap::take_freed() {
-            let (page, gone) = self.slabs.borrow_mut().free(gpa);
-            if let Some(gfn) = page {
-                frames.release(gfn);
+            let freed = self.slabs.borrow_mut().free(gpa);
+            match freed.page {
+                Some((gfn, KmemId::NOBODY)) => frames.release(gfn),
+                Some((gfn, payer)) => self.keep(frames, (gfn, FrameKind::Kernel), payer),
+                None => {}
             }
-            if let Some(id) = gone {
+            if let Some(id) = freed.gone {
                 host::kmem_gone(id);
             }
         }
     }
 
+    /// Keeps an empty frame that a group is charged for, for the group's next use of one.
+    pub(crate) fn keep(&self, frames: &Frames, (gfn, kind): (Gfn, FrameKind), payer: KmemId) {
+        self.kept.borrow_mut().put(frames, KeptFrame { gfn, kind, payer });
+    }
+
+    /// An empty frame that `payer` is charged for, if one was kept.
+    pub(crate) fn take_kept(&self, payer: KmemId, kind: FrameKind) -> Option<Gfn> {
+        self.kept.borrow_mut().take(payer, kind)
+    }
+
+    /// Gives every kept frame back.
+    pub(crate) fn give_up_kept(&self, frames: &Frames) {
+        self.kept.borrow_mut().flush(frames, |_| true);
+    }
+
+    /// How many groups have gone so far: a frame remembers it, since ids are used again.
+    pub(crate) fn age(&self) -> u32 {
+        self.kept.borrow().age()
+    }
+
+    /// Whether a frame that became `payer`'s at `age` is still that group's.
+    pub(crate) fn is_current(&self, payer: KmemId, age: u32) -> bool {
+        self.kept.borrow().is_current(payer, age)
+    }
+
     /// A group was removed, and `heir` has what it leaves; `None`: it stays until that is freed.
     pub(crate) fn offline(&self, frames: &Frames, id: KmemId, heir: Option<KmemId>) {
         self.collect(frames);
+        self.kept.borrow_mut().forget(frames, id);
         let is_gone = match heir {
             Some(heir) => {
                 self.slabs.borrow_mut().inherit(id, heir);

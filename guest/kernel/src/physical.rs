@@ -41,6 +41,15 @@ pub(crate) fn take_one(gpa: u64, owner: u64) -> bool {
     word.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).is_ok()
 }
 
+/// Makes an aligned word 0 where it is `value`, at once, as the host writes it too; false where it is
+/// something else.
+pub(crate) fn take_value(gpa: u64, value: u64) -> bool {
+    let word: *mut u64 = with_exposed_provenance_mut(index(gpa));
+    // SAFETY: as for `take_one`.
+    let word = unsafe { AtomicU64::from_ptr(word) };
+    word.compare_exchange(value, 0, Ordering::AcqRel, Ordering::Acquire).is_ok()
+}
+
 /// Copies from guest memory.
 pub(crate) fn read(gpa: u64, into: &mut [u8]) {
     // SAFETY: the range is guest memory that no Rust object occupies; the slices cannot overlap.

@@ -55,6 +55,16 @@ pub(crate) struct CacheFigures {
     pub(crate) slabs: u64,
 }
 
+/// What else is free after an object was freed.
+#[derive(Debug)]
+pub(crate) struct Freed {
+    /// Its page, which is empty now, and the group that goes on paying for it; nobody where that is
+    /// gone.
+    pub(crate) page: Option<(Gfn, KmemId)>,
+    /// The account that goes with it, where it was kept for its objects only.
+    pub(crate) gone: Option<KmemId>,
+}
+
 /// Every slab.
 #[derive(Debug)]
 pub(crate) struct Slabs {
@@ -106,9 +116,8 @@ impl Slabs {
         self.account_mut(account).names += 1;
     }
 
-    /// Takes an object back that was freed; answers its page when that is empty now. The account that
-    /// goes with it is answered too, if it was kept for its objects only.
-    pub(crate) fn free(&mut self, gpa: u64) -> (Option<Gfn>, Option<KmemId>) {
+    /// Takes an object back that was freed.
+    pub(crate) fn free(&mut self, gpa: u64) -> Freed {
         let place = self.by_frame.get(&Gfn::of(gpa)).copied().expect("an object lies in a slab");
         let slab = self.slabs.get_mut(place);
         let class = slab.class;
@@ -125,12 +134,14 @@ impl Slabs {
             if was_full {
                 self.slabs.push_front(partial, place);
             }
-            return (None, None);
+            return Freed { page: None, gone: None };
         }
         self.cache_mut(holder, class).slabs -= 1;
         self.slabs.remove(place);
         self.by_frame.remove(&gfn);
-        (Some(gfn), self.forget_name(owner))
+        let id = self.account_mut(holder).id;
+        let payer = if self.by_id.get(&id) == Some(&holder) { id } else { KmemId::NOBODY };
+        Freed { page: Some((gfn, payer)), gone: self.forget_name(owner) }
     }
 
     /// What the caches of a group hold.

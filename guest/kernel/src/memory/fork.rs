@@ -27,7 +27,7 @@ impl Space {
         copy.arguments = self.arguments.clone();
         for (start, area) in self.areas.iter() {
             copy.copy_pages(self, start, area)?;
-            copy.copy_huge(self, start, area).ok_or(Shortage::Full)?;
+            copy.copy_huge(self, start, area)?;
         }
         Ok(copy)
     }

@@ -128,10 +128,14 @@ impl Frames {
     /// Hands out an empty frame; `None` when memory is full.
     pub(crate) fn allocate(&self, kind: FrameKind) -> Option<Gfn> {
         let mut inner = self.inner.borrow_mut();
-        let gfn = inner.find().or_else(|| {
-            inner.drain_ring();
-            inner.find()
-        })?;
+        if let Some(gfn) = inner.find_or_drain() {
+            inner.take(gfn, kind);
+            return Some(gfn);
+        }
+        drop(inner);
+        self.kmem.give_up_kept(self);
+        let mut inner = self.inner.borrow_mut();
+        let gfn = inner.find_or_drain()?;
         inner.take(gfn, kind);
         Some(gfn)
     }
@@ -150,15 +154,20 @@ impl Frames {
         self.allocate_for(payer, kind)
     }
 
-    /// Hands out an empty frame that `payer` is charged for.
+    /// Hands out an empty frame that `payer` is charged for; one of page tables holds zeros.
     pub(crate) fn allocate_for(&self, payer: KmemId, kind: FrameKind) -> Result<Gfn, Shortage> {
+        if let Some(gfn) = self.kmem.take_kept(payer, kind) {
+            self.count_kept(-1);
+            return Ok(gfn);
+        }
         // First the frame: leave that is taken must be used.
         let gfn = self.allocate(kind).ok_or(Shortage::Full)?;
         if let Err(shortage) = self.kmem.take_leave(self, payer) {
             self.release(gfn);
             return Err(shortage);
         }
-        self.set_entry(gfn, FrameEntry::new(kind, 0).with_kmem(payer.0));
+        let entry = FrameEntry::new(kind, 0).with_kmem(payer.0);
+        self.set_entry(gfn, entry.with_mapcount(self.kmem.age()));
         physical::set_word(gfn.gpa(), 0);
         Ok(gfn)
     }
@@ -206,11 +215,45 @@ impl Frames {
     pub(crate) fn release(&self, gfn: Gfn) {
         self.inner.borrow_mut().release(gfn);
     }
+
+    /// Gives a frame of page tables back, which holds zeros: it is kept if somebody pays for it.
+    pub(crate) fn release_charged(&self, gfn: Gfn) {
+        let entry = self.entry(gfn);
+        match KmemId(entry.kmem()) {
+            KmemId::NOBODY => self.release(gfn),
+            payer if self.kmem.is_current(payer, entry.mapcount()) => {
+                self.kmem.keep(self, (gfn, FrameKind::PageTable), payer);
+            }
+            _ => self.release(gfn),
+        }
+    }
+
+    /// The host has taken a kept frame back by itself: it may be handed out again.
+    pub(crate) fn came_back(&self, gfn: Gfn) {
+        let mut inner = self.inner.borrow_mut();
+        physical::set_word(inner.entry_gpa(gfn), FrameEntry::new(FrameKind::Free, 0).0);
+        inner.make_available(gfn);
+    }
+
+    /// So many frames more are kept: they count as free.
+    pub(crate) fn count_kept(&self, change: i64) {
+        let mut inner = self.inner.borrow_mut();
+        inner.free = inner.free.wrapping_add_signed(change);
+        inner.count_in_use(-change);
+    }
 }
 
 impl Inner {
     fn entry_gpa(&self, gfn: Gfn) -> u64 {
         self.frame_table_gpa + gfn.0 * 8
+    }
+
+    /// The lowest frame that may be handed out, the ring's at worst.
+    fn find_or_drain(&mut self) -> Option<Gfn> {
+        self.find().or_else(|| {
+            self.drain_ring();
+            self.find()
+        })
     }
 
     /// The lowest frame that may be handed out.
@@ -281,12 +324,15 @@ impl Inner {
         let tail = host::shared_word(shared::FREE_TAIL);
         while self.ring_reused < tail {
             let slot = self.ring_reused % FREE_RING_SLOTS;
-            let gfn = u64::from(physical::half(FREE_RING_GPA + slot * 4));
-            let word = index(gfn / 64);
-            self.taken[word] &= !(1 << (gfn % 64));
-            self.first_candidate = self.first_candidate.min(word);
+            self.make_available(Gfn(u64::from(physical::half(FREE_RING_GPA + slot * 4))));
             self.ring_reused += 1;
         }
         host::set_shared_word(shared::FREE_REUSED, self.ring_reused);
+    }
+
+    fn make_available(&mut self, gfn: Gfn) {
+        let word = index(gfn.0 / 64);
+        self.taken[word] &= !(1 << (gfn.0 % 64));
+        self.first_candidate = self.first_candidate.min(word);
     }
 }

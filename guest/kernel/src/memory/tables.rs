@@ -101,14 +101,13 @@ impl Tables {
         Some(slot_in(table, gva, 1))
     }
 
-    /// The same, with missing tables made and an empty table of small pages removed; `None` when
-    /// memory is full.
-    pub(super) fn make_upper_slot(&mut self, gva: u64) -> Option<u64> {
+    /// The same, with missing tables made and an empty table of small pages removed.
+    pub(super) fn make_upper_slot(&mut self, gva: u64) -> Result<u64, Shortage> {
         let slot = match self.upper_slot(gva) {
             Some(slot) => slot,
             None => {
-                self.make_slot(gva).ok()?;
-                self.upper_slot(gva)?
+                self.make_slot(gva)?;
+                self.upper_slot(gva).ok_or(Shortage::Full)?
             }
         };
         let entry = Pte(physical::word(slot));
@@ -116,7 +115,7 @@ impl Tables {
             physical::set_word(slot, Pte::EMPTY.0);
             self.free_below(entry.gfn(), 0);
         }
-        Some(slot)
+        Ok(slot)
     }
 
     /// The same, with missing tables made.
@@ -193,7 +192,7 @@ impl Tables {
         // Emptied by writes the hypervisor sees: it may keep shadows of these tables, and does not
         // notice when the host takes the frame back.
         physical::zero(table.gpa(), PAGE_LEN);
-        self.frames.release(table);
+        self.frames.release_charged(table);
     }
 }
 

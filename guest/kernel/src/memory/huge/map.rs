@@ -144,14 +144,14 @@ impl Space {
         let pages = || (from.start..from.end).step_by(index(bytes));
         for gva in pages().filter(|gva| self.tables.huge_slot(*gva).is_some()).collect::<Vec<_>>() {
             // Tables first: they are what can be refused.
-            self.tables.make_upper_slot(moved(gva)).ok_or(Errno::ENOMEM)?;
+            self.tables.make_upper_slot(moved(gva))?;
         }
         for gva in pages() {
             let Some(slot) = self.tables.huge_slot(gva) else { continue };
             let entry = Pte(physical::word(slot));
             let bits = entry.0 & (WRITABLE | USER | NO_EXECUTE | ACCESSED | DIRTY);
             if let Some(gfn) = self.tables.unmap_huge(gva, bytes) {
-                self.tables.map_huge(moved(gva), bytes, (gfn, bits)).ok_or(Errno::ENOMEM)?;
+                self.tables.map_huge(moved(gva), bytes, (gfn, bits))?;
             }
         }
         for (start, area) in self.areas.take(from) {

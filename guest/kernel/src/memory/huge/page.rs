@@ -10,6 +10,7 @@ use super::super::space::Space;
 use super::super::tables::{ACCESSED, DIRTY, NO_EXECUTE, Pte, USER, WRITABLE};
 use super::{Claim, HugeFile, HugeSize, Quota};
 use crate::errno::Errno;
+use crate::kmem::Shortage;
 use crate::number::{Gfn, index};
 use crate::physical;
 
@@ -89,6 +90,8 @@ impl Space {
             return Err(Fault::BeyondEnd);
         }
         let mapped = self.tables.huge_slot(gva).map(|slot| Pte(physical::word(slot)).gfn());
+        // First the table: refused, the fault is made again, and finds the page still reserved.
+        self.tables.make_upper_slot(gva)?;
         let refused = |_| Fault::NoHugePage;
         let (gfn, is_own) = if huge.area.is_shared {
             (huge.file.page(page).map_err(refused)?, true)
@@ -118,12 +121,7 @@ impl Space {
     ) -> Result<(), Fault> {
         let len = huge.size().bytes();
         let bits = huge_bits(huge.area, is_own) | ACCESSED | DIRTY;
-        if self.tables.map_huge(gva, len, (gfn, bits)).is_none() {
-            if !huge.is_files(gva, gfn) && self.frames.entry(gfn).mapcount() == 0 {
-                huge.file.quota().give_back(gfn);
-            }
-            return Err(Fault::NoMemory);
-        }
+        self.tables.map_huge(gva, len, (gfn, bits))?;
         if before != Some(gfn) {
             self.frames.mapped(gfn);
             if let Some(old) = before {
@@ -191,8 +189,13 @@ impl Space {
 
     /// Maps the private huge pages of an area of `parent`, which neither side may write in place any
     /// more. Shared ones are found in their file.
-    pub(crate) fn copy_huge(&mut self, parent: &Self, start: u64, area: &Area) -> Option<()> {
-        let Some(huge) = area.as_huge(start).filter(|_| !area.is_shared) else { return Some(()) };
+    pub(crate) fn copy_huge(
+        &mut self,
+        parent: &Self,
+        start: u64,
+        area: &Area,
+    ) -> Result<(), Shortage> {
+        let Some(huge) = area.as_huge(start).filter(|_| !area.is_shared) else { return Ok(()) };
         let len = huge.size().bytes();
         for gva in huge.addresses(&(start..area.end)) {
             let Some(slot) = parent.tables.huge_slot(gva) else { continue };
@@ -202,7 +205,7 @@ impl Space {
             self.frames.mapped(entry.gfn());
             parent.tables.protect_huge(gva, len, bits & (USER | NO_EXECUTE));
         }
-        Some(())
+        Ok(())
     }
 
     /// EINVAL where a range begins or ends in the middle of a huge page.

@@ -4,6 +4,7 @@
 use vmcg_abi::layout::PAGE_SIZE;
 
 use super::super::tables::{Pte, TABLE_SPAN, Tables, USER, WRITABLE};
+use crate::kmem::Shortage;
 use crate::number::Gfn;
 use crate::physical;
 
@@ -33,14 +34,19 @@ impl Tables {
     }
 
     /// Maps `len` bytes of contiguous frames at an address, in place of what huge pages are there;
-    /// `None` when memory is full, and then nothing is mapped.
-    pub(crate) fn map_huge(&mut self, gva: u64, len: u64, (gfn, bits): (Gfn, u64)) -> Option<()> {
+    /// refused, nothing is mapped.
+    pub(crate) fn map_huge(
+        &mut self,
+        gva: u64,
+        len: u64,
+        (gfn, bits): (Gfn, u64),
+    ) -> Result<(), Shortage> {
         let first = self.make_upper_slot(gva)?;
         for offset in 0..len / TABLE_SPAN {
             let gfn = Gfn(gfn.0 + offset * (TABLE_SPAN / PAGE_SIZE));
             physical::set_word(first + offset * 8, Pte::new(gfn, bits | LARGE).0);
         }
-        Some(())
+        Ok(())
     }
 
     /// Removes what [`Tables::map_huge`] mapped; answers the first frame, if anything was mapped.
