@@ -86,7 +86,7 @@ fn read_cache(machine: &Machine, place: u64) -> Result<SlabCache, Errno> {
     let mut name = [0; cache::NAME_LEN];
     machine.memory.read(start + 8 * cache::NAME as u64, &mut name)?;
     let len = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
-    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     let object_size = word(cache::OBJECT_LEN);
     if len == 0 || !name[..len].iter().all(is_word) || !(1..=PAGE_SIZE).contains(&object_size) {
         return Err(Errno::INVAL);

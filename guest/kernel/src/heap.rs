@@ -100,6 +100,11 @@ pub(crate) fn place<T>(gpa: u64, len: usize, make: impl FnOnce() -> T) -> T {
     made
 }
 
+/// Whether a block outside the region was freed that has not been taken.
+pub(crate) fn has_freed() -> bool {
+    !HEAP.freed.get().is_null()
+}
+
 /// Takes a block outside the region that was freed, if there is one.
 pub(crate) fn take_freed() -> Option<u64> {
     let block = HEAP.freed.get();

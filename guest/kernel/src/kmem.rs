@@ -7,6 +7,7 @@
 //!
 //! [`Frames::kmem`]: crate::memory::frames::Frames::kmem
 
+pub(crate) mod bytes;
 pub(crate) mod class;
 mod kept;
 mod known;
@@ -168,6 +169,13 @@ impl Kmem {
 
     /// Brings objects that were freed back to their slabs, and empty slabs back to the frames.
     pub(crate) fn collect(&self, frames: &Frames) {
+        // Where nobody pays for anything this is all there is to it.
+        if heap::has_freed() {
+            self.collect_freed(frames);
+        }
+    }
+
+    fn collect_freed(&self, frames: &Frames) {
         while let Some(gpa) = heap::take_freed() {
             let freed = self.slabs.borrow_mut().free(gpa);
             match freed.page {

@@ -155,7 +155,8 @@ pub(crate) fn make_node(
     let body = match mode & mode::TYPE {
         0 | mode::REGULAR => NodeBody::File(Rc::new(Object::new_tmpfs(&kernel.frames))),
         mode::FIFO => {
-            let pipe = Pipe::new(kernel.new_wait_id(), kernel.files.dropped());
+            let wait_id = kernel.new_wait_id();
+            let pipe = Pipe::new(&kernel.frames, wait_id, kernel.files.dropped());
             NodeBody::Fifo(kernel.frames.new_rc(pipe)?)
         }
         mode::DIRECTORY => return Err(Errno::EPERM),

@@ -1,6 +1,5 @@
 //! Pipes: a buffer with reading and writing ends. A fifo is a pipe whose ends open() makes.
 
-use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
@@ -9,6 +8,8 @@ use super::node::Node;
 use super::open_file::Readiness;
 use crate::heap;
 use crate::kmem::Shortage;
+use crate::kmem::bytes::Bytes;
+use crate::kmem::class::ByteClass;
 use crate::memory::frames::Frames;
 
 /// Bytes a pipe holds.
@@ -23,7 +24,8 @@ pub(crate) type Dropped = Rc<RefCell<Vec<u64>>>;
 #[derive(Debug)]
 pub(crate) struct Pipe {
     wait_id: u64,
-    bytes: RefCell<VecDeque<u8>>,
+    frames: Frames,
+    bytes: RefCell<Bytes>,
     readers: Cell<usize>,
     writers: Cell<usize>,
     /// How many reading and writing ends there have been.
@@ -84,16 +86,17 @@ pub(crate) fn new(
     wait_id: u64,
     dropped: Dropped,
 ) -> Result<(PipeEnd, PipeEnd), Shortage> {
-    let pipe = frames.new_rc(Pipe::new(wait_id, dropped))?;
+    let pipe = frames.new_rc(Pipe::new(frames, wait_id, dropped))?;
     Ok((pipe.end(Side::Reader, None), pipe.end(Side::Writer, None)))
 }
 
 impl Pipe {
     /// A pipe without ends.
-    pub(crate) fn new(wait_id: u64, dropped: Dropped) -> Self {
+    pub(crate) fn new(frames: &Frames, wait_id: u64, dropped: Dropped) -> Self {
         Self {
             wait_id,
-            bytes: RefCell::new(VecDeque::new()),
+            frames: frames.clone(),
+            bytes: RefCell::new(Bytes::default()),
             readers: Cell::new(0),
             writers: Cell::new(0),
             opened: [Cell::new(0), Cell::new(0)],
@@ -157,21 +160,13 @@ impl PipeEnd {
     /// Takes bytes out.
     pub(crate) fn read(&self, into: &mut [u8]) -> Moved {
         let mut bytes = self.pipe.bytes.borrow_mut();
-        if bytes.is_empty() {
+        if bytes.len() == 0 {
             let is_ended = self.pipe.writers.get() == 0;
             return if is_ended { Moved::Bytes(0) } else { Moved::Nothing };
         }
         self.pipe.changes.set(self.changes() + 1);
-        let len = into.len().min(bytes.len());
-        let (front, back) = bytes.as_slices();
-        let split = len.min(front.len());
-        into[..split].copy_from_slice(&front[..split]);
-        into[split..len].copy_from_slice(&back[..len - split]);
-        bytes.drain(..len);
-        if bytes.is_empty() {
-            // An idle pipe costs no memory.
-            *bytes = VecDeque::new();
-        }
+        let len = bytes.peek(into);
+        bytes.drop_front(len);
         Moved::Bytes(len)
     }
 
@@ -188,12 +183,18 @@ impl PipeEnd {
         if room == 0 || from.len() <= ATOMIC_LEN && room < from.len() {
             return Moved::Nothing;
         }
-        self.pipe.changes.set(self.changes() + 1);
-        let len = from.len().min(room);
-        if bytes.try_reserve(len).is_err() {
+        let before = bytes.len();
+        // What a refusal leaves out stays to be written; a short write is one piece.
+        for piece in from[..from.len().min(room)].chunks(ATOMIC_LEN) {
+            if bytes.push(&self.pipe.frames, piece, ByteClass::B4096).is_err() {
+                break;
+            }
+        }
+        let len = bytes.len() - before;
+        if len == 0 && !from.is_empty() {
             return Moved::NoMemory;
         }
-        bytes.extend(&from[..len]);
+        self.pipe.changes.set(self.changes() + 1);
         Moved::Bytes(len)
     }
 

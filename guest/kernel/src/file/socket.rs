@@ -10,6 +10,7 @@ use super::open_file::{Body, Readiness, Transfer};
 use super::pipe::Dropped;
 use crate::errno::Errno;
 use crate::kernel::Kernel;
+use crate::memory::frames::Frames;
 use crate::syscall::request::WaitKey;
 use channel::{Channel, Received, Side, Taking};
 
@@ -46,8 +47,13 @@ pub(crate) enum Direction {
 const NESTED_MAX: usize = 4;
 
 /// Makes a pair; each way has a wait id of its own.
-pub(crate) fn pair(kind: Kind, wait_ids: [u64; 2], dropped: &Dropped) -> [Socket; 2] {
-    let [there, back] = wait_ids.map(|wait_id| Channel::new(wait_id, kind));
+pub(crate) fn pair(
+    frames: &Frames,
+    kind: Kind,
+    wait_ids: [u64; 2],
+    dropped: &Dropped,
+) -> [Socket; 2] {
+    let [there, back] = wait_ids.map(|wait_id| Channel::new(frames, wait_id, kind));
     let socket = |incoming, outgoing| Socket { kind, incoming, outgoing, dropped: dropped.clone() };
     [socket(back.clone(), there.clone()), socket(there, back)]
 }
@@ -79,9 +85,9 @@ impl Socket {
         &self,
         kernel: &mut Kernel,
         from: &[u8],
-        files: Vec<Rc<OpenFile>>,
+        files: &[Rc<OpenFile>],
     ) -> Result<Option<usize>, Errno> {
-        for file in &files {
+        for file in files {
             check_nesting(file, self.outgoing.wait_id, NESTED_MAX)?;
         }
         if self.kind == Kind::Sequence && self.incoming.is_reset.take() {
@@ -114,7 +120,7 @@ impl Socket {
 
     /// write()
     pub(crate) fn write(&self, kernel: &mut Kernel, from: &[u8]) -> Result<Transfer, Errno> {
-        Ok(match self.send(kernel, from, Vec::new())? {
+        Ok(match self.send(kernel, from, &[])? {
             Some(len) => Transfer::Done(len),
             None => Transfer::Wait(self.write_key()),
         })

@@ -7,6 +7,7 @@ use crate::file::OpenFile;
 use crate::file::node::{Dentry, Node};
 use crate::file::pipe::Pipe;
 use crate::file::socket::Socket;
+use crate::file::socket::channel::Packet;
 use crate::heap;
 use crate::kmem::known::{KnownDentry, KnownInode};
 use crate::kmem::{KmemId, Shortage};
@@ -27,11 +28,15 @@ pub(crate) enum Class {
     Socket,
     Dentry,
     Inode,
-    Name,
+    Packet,
+    Bytes64,
+    Bytes256,
+    Bytes1024,
+    Bytes4096,
 }
 
 /// Number of classes.
-pub(crate) const CLASSES: usize = 9;
+pub(crate) const CLASSES: usize = 13;
 
 /// Every class: its name, as Linux calls its cache, and the bytes an object takes.
 const TABLE: [(Class, &str, usize); CLASSES] = [
@@ -43,11 +48,45 @@ const TABLE: [(Class, &str, usize); CLASSES] = [
     (Class::Socket, "sock_inode_cache", boxed::<Socket>()),
     (Class::Dentry, "dentry", larger(boxed::<Dentry>(), boxed::<KnownDentry>())),
     (Class::Inode, "inode_cache", larger(counted::<Node>(), boxed::<KnownInode>())),
-    (Class::Name, "names_cache", NAME_LEN),
+    (Class::Packet, "skbuff_head_cache", boxed::<Packet>()),
+    (Class::Bytes64, "kmalloc-64", 64),
+    (Class::Bytes256, "kmalloc-256", 256),
+    (Class::Bytes1024, "kmalloc-1024", 1024),
+    (Class::Bytes4096, "kmalloc-4096", PAGE_LEN),
 ];
 
-/// Bytes of a name that does not fit into its dentry.
-pub(crate) const NAME_LEN: usize = 256;
+/// A class of plain bytes, by how many they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum ByteClass {
+    B64,
+    B256,
+    B1024,
+    B4096,
+}
+
+impl ByteClass {
+    /// The smallest class that has room for so many bytes; for more than a page, a page.
+    pub(crate) const fn fitting(len: usize) -> Self {
+        match len {
+            0..=64 => Self::B64,
+            65..=256 => Self::B256,
+            257..=1024 => Self::B1024,
+            _ => Self::B4096,
+        }
+    }
+}
+
+impl From<ByteClass> for Class {
+    fn from(sized: ByteClass) -> Self {
+        match sized {
+            ByteClass::B64 => Self::Bytes64,
+            ByteClass::B256 => Self::Bytes256,
+            ByteClass::B1024 => Self::Bytes1024,
+            ByteClass::B4096 => Self::Bytes4096,
+        }
+    }
+}
+
 /// Smallest object: a slab keeps account of its objects in one word.
 const OBJECT_MIN: usize = PAGE_LEN / 64;
 /// Objects lie at multiples of this.
@@ -122,6 +161,10 @@ impl Charged for Socket {
     const CLASS: Class = Class::Socket;
 }
 
+impl Charged for Packet {
+    const CLASS: Class = Class::Packet;
+}
+
 impl Charged for Dentry {
     const CLASS: Class = Class::Dentry;
 }
@@ -143,12 +186,21 @@ impl Frames {
 
     /// Bytes that are kept for a name, charged to the current payer.
     pub(crate) fn new_bytes(&self, bytes: &[u8]) -> Result<Box<[u8]>, Shortage> {
-        let class = match bytes.len() {
-            0 => return Ok(Box::default()),
-            1..=NAME_LEN => Class::Name,
-            _ => Class::Stack,
-        };
-        self.charged(class, || bytes.into())
+        if bytes.is_empty() {
+            return Ok(Box::default());
+        }
+        self.charged(ByteClass::fitting(bytes.len()).into(), || bytes.into())
+    }
+
+    /// Open files that go along with a message, charged to the current payer.
+    pub(crate) fn new_files(
+        &self,
+        files: &[Rc<OpenFile>],
+    ) -> Result<Box<[Rc<OpenFile>]>, Shortage> {
+        if files.is_empty() {
+            return Ok(Box::default());
+        }
+        self.charged(ByteClass::fitting(size_of_val(files)).into(), || files.into())
     }
 
     /// What `make` makes with one allocation of an object of `class`, which the current payer is

@@ -89,7 +89,8 @@ impl Space {
                 is_locked: self.locks_future,
                 ..Area::anon(new, Rights::READ_WRITE, Role::Heap)
             };
-            if !self.areas.is_free(&(old..new)) || self.check_room(new - old).is_err() {
+            let has_room = self.areas.is_free(&(old..new)) && self.check_room(new - old).is_ok();
+            if !has_room || self.make_tables(&(old..new)).is_err() {
                 return self.heap.end;
             }
             self.areas.insert(old, area);

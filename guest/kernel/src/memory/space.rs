@@ -9,9 +9,9 @@ use vmcg_abi::layout::{PAGE_SIZE, TASK_END};
 
 use super::area::{Area, Areas, Rights};
 use super::frames::Frames;
-use super::tables::{NO_EXECUTE, Pte, Tables, USER, WRITABLE};
+use super::tables::{NO_EXECUTE, Pte, TABLE_SPAN, Tables, USER, WRITABLE};
 use crate::errno::Errno;
-use crate::kmem::Shortage;
+use crate::kmem::{KmemId, Shortage};
 use crate::number::Gfn;
 use crate::physical;
 
@@ -126,8 +126,25 @@ impl Space {
     pub(crate) fn map_at(&mut self, start: u64, area: Area) -> Result<(), Errno> {
         self.check_room(area.end - start)?;
         self.check_cut(&(start..area.end))?;
+        self.make_tables(&(start..area.end))?;
         self.unmap(&(start..area.end));
         self.areas.insert(start, area);
+        Ok(())
+    }
+
+    /// Makes the page tables of a short range where somebody is charged for them: so a limit is met by
+    /// mmap, brk or exec, which can fail, rather than by a touch, which would have to wait.
+    pub(crate) fn make_tables(&mut self, range: &Range<u64>) -> Result<(), Shortage> {
+        /// What one library takes; of longer ranges only a part may ever be touched.
+        const SHORT: u64 = 4 * TABLE_SPAN;
+        if self.frames.kmem().payer() == KmemId::NOBODY || range.end - range.start > SHORT {
+            return Ok(());
+        }
+        let mut gva = range.start;
+        while gva < range.end {
+            self.tables.make_slot(gva)?;
+            gva = (gva / TABLE_SPAN + 1) * TABLE_SPAN;
+        }
         Ok(())
     }
 

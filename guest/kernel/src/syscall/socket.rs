@@ -71,7 +71,7 @@ fn socketpair(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Err
         let body = Body::Socket(kernel.frames.new_box(socket)?);
         Ok(kernel.frames.new_rc(OpenFile::new(body, open::READ_WRITE | flags, path))?)
     };
-    let [one, other] = socket::pair(kind, wait_ids, &kernel.files.dropped());
+    let [one, other] = socket::pair(&kernel.frames, kind, wait_ids, &kernel.files.dropped());
     let (one, other) = (file(kernel, one)?, file(kernel, other)?);
     let table = table_of(kernel, request.tid);
     let one = install(kernel, request, one, flags)?;

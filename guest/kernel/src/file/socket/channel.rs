@@ -1,5 +1,6 @@
 //! One way between two sockets: what was sent and not yet received, bytes and open files.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -9,6 +10,9 @@ use super::Kind;
 use crate::errno::Errno;
 use crate::file::OpenFile;
 use crate::heap;
+use crate::kmem::bytes::Bytes;
+use crate::kmem::class::ByteClass;
+use crate::memory::frames::Frames;
 
 /// Bytes a way holds (Linux: net.core.wmem_default).
 pub(super) const CAPACITY: usize = 212_992;
@@ -19,11 +23,10 @@ const PIECE_MAX: usize = 65536;
 
 /// What was sent at a time.
 #[derive(Debug, Default)]
-struct Packet {
-    bytes: Vec<u8>,
-    /// How many of them have been received.
-    taken: usize,
-    files: Vec<Rc<OpenFile>>,
+pub(crate) struct Packet {
+    /// Those that have not been received.
+    bytes: Bytes,
+    files: Box<[Rc<OpenFile>]>,
 }
 
 /// What has become of the socket at one side.
@@ -62,7 +65,8 @@ pub(super) struct Channel {
     /// What waits for it waits for this; also the number of the socket that reads.
     pub(super) wait_id: u64,
     kind: Kind,
-    packets: RefCell<VecDeque<Packet>>,
+    frames: Frames,
+    packets: RefCell<VecDeque<Box<Packet>>>,
     len: Cell<usize>,
     pub(super) reader: Cell<Side>,
     pub(super) writer: Cell<Side>,
@@ -74,10 +78,11 @@ pub(super) struct Channel {
 
 impl Channel {
     /// An empty way with both sides open.
-    pub(super) fn new(wait_id: u64, kind: Kind) -> Rc<Self> {
+    pub(super) fn new(frames: &Frames, wait_id: u64, kind: Kind) -> Rc<Self> {
         Rc::new(Self {
             wait_id,
             kind,
+            frames: frames.clone(),
             packets: RefCell::new(VecDeque::new()),
             len: Cell::new(0),
             reader: Cell::new(Side::Open),
@@ -110,15 +115,12 @@ impl Channel {
 
     /// The open files on their way.
     pub(super) fn files(&self) -> Vec<Rc<OpenFile>> {
-        self.packets.borrow().iter().flat_map(|packet| packet.files.clone()).collect()
+        self.packets.borrow().iter().flat_map(|packet| packet.files.iter().cloned()).collect()
     }
 
-    /// Sends bytes and files; answers how many bytes it took, or `None` where there is no room.
-    pub(super) fn send(
-        &self,
-        from: &[u8],
-        files: Vec<Rc<OpenFile>>,
-    ) -> Result<Option<usize>, Errno> {
+    /// Sends bytes and files; answers how many bytes it took, or `None` where there is no room. ENOBUFS
+    /// where there is no memory, as in Linux.
+    pub(super) fn send(&self, from: &[u8], files: &[Rc<OpenFile>]) -> Result<Option<usize>, Errno> {
         match (self.kind, self.writer.get(), self.reader.get()) {
             (_, Side::Open, Side::Open) => {}
             (Kind::Datagram, Side::Open, Side::Closed) => return Err(Errno::ECONNREFUSED),
@@ -141,9 +143,18 @@ impl Channel {
         let last = packets
             .back_mut()
             .filter(|last| joins && last.files.is_empty() && last.bytes.len() < PIECE_MAX);
+        let no_room = |_| Errno::ENOBUFS;
         match last {
-            Some(last) => last.bytes.extend_from_slice(&from[..len]),
-            None => packets.push_back(Packet { bytes: from[..len].to_vec(), taken: 0, files }),
+            Some(last) => {
+                last.bytes.push(&self.frames, &from[..len], ByteClass::B64).map_err(no_room)?;
+            }
+            None => {
+                let files = self.frames.new_files(files).map_err(no_room)?;
+                let packet = Packet { bytes: Bytes::default(), files };
+                let mut packet = self.frames.new_box(packet).map_err(no_room)?;
+                packet.bytes.push(&self.frames, &from[..len], ByteClass::B64).map_err(no_room)?;
+                packets.push_back(packet);
+            }
         }
         self.len.set(self.len() + len);
         self.changes.set(self.changes.get() + 1);
@@ -166,21 +177,19 @@ impl Channel {
         let mut at = 0;
         let mut packets = self.packets.borrow_mut();
         while let Some(packet) = packets.get_mut(at) {
-            let rest = &packet.bytes[packet.taken..];
-            let len = rest.len().min(into.len() - received.len);
-            into[received.len..received.len + len].copy_from_slice(&rest[..len]);
+            let rest = packet.bytes.len();
+            let len = packet.bytes.peek(&mut into[received.len..]);
             received.len += len;
-            received.message_len += rest.len();
-            let is_whole = len == rest.len() || self.kind != Kind::Stream;
+            received.message_len += rest;
+            let is_whole = len == rest || self.kind != Kind::Stream;
             let has_files = !packet.files.is_empty();
             if taking == Taking::Peek {
                 received.files.extend(packet.files.iter().cloned());
                 at += 1;
             } else {
-                received.files.append(&mut packet.files);
-                packet.taken += len;
-                let gone = if is_whole { rest_len(packet, len) } else { len };
-                self.len.set(self.len() - gone);
+                received.files.extend(core::mem::take(&mut packet.files));
+                packet.bytes.drop_front(len);
+                self.len.set(self.len() - if is_whole { rest } else { len });
                 if is_whole {
                     packets.pop_front();
                 }
@@ -200,9 +209,4 @@ impl Channel {
         // The files may close further sockets, so that nothing is borrowed meanwhile.
         drop(self.packets.take());
     }
-}
-
-/// What goes with a packet of which `len` bytes have just been taken: they, and those left behind.
-fn rest_len(packet: &Packet, len: usize) -> usize {
-    len + packet.bytes.len() - packet.taken
 }

@@ -155,7 +155,7 @@ fn send(
         let want = (spans.total - done).min(piece_max);
         let copied = spans.copy_in(done, &mut buffer[..want]);
         let passengers = core::mem::take(&mut files);
-        let sent = copied.and_then(|()| socket.send(kernel, &buffer[..want], passengers));
+        let sent = copied.and_then(|()| socket.send(kernel, &buffer[..want], &passengers));
         match sent {
             Ok(Some(len)) => done += len,
             Ok(None) if flags & flag::NOT_WAITING != 0 => {
