@@ -96,12 +96,9 @@ impl KmemIds {
         ids.into_iter().map(|id| self.give_back(memcg, id, u64::MAX)).sum()
     }
 
-    /// Groups with an id that are `top` or below it.
+    /// Groups with an id that are `top` or below it, removed ones included.
     fn below(&self, memcg: &Memcg, top: GroupId) -> Vec<u16> {
-        let is_below = |account: &Account| {
-            let payer = memcg.payer_of(&account.held);
-            std::iter::successors(Some(payer), |&at| memcg.parent(at)).any(|at| at == top)
-        };
+        let is_below = |account: &Account| memcg.is_charged_with(top, &account.held);
         let ids = self.accounts.iter().filter(|(_, account)| is_below(account));
         let mut ids: Vec<u16> = ids.map(|(&id, _)| id).collect();
         ids.sort_unstable();

@@ -38,6 +38,7 @@ impl Machine {
     pub(crate) fn find_room_anywhere(&self, accounting: &mut Accounting) -> bool {
         Stats::count(&self.stats.shortages, 1);
         self.drain_free(accounting);
+        self.drain_kmem(accounting);
         // More than the looks at a guest in which every page has to be aged before one is evicted.
         let mut looks = 1000 + 4 * self.memory.small_count();
         while self.is_full() {

@@ -114,6 +114,16 @@ impl Memcg {
         self.groups.at(holder.group()).id
     }
 
+    /// Returns whether a group is, or lies above, the one that pays for `held` by now. That one may have
+    /// been removed.
+    #[must_use]
+    pub fn is_charged_with(&self, group: GroupId, held: &Held) -> bool {
+        let (_, holder) = self.owners.resolve(held.slot);
+        let above = |index: &u32| self.groups.at(*index).parent;
+        let mut chain = std::iter::successors(Some(holder.group()), above);
+        self.groups.index(group).is_ok_and(|wanted| chain.any(|index| index == wanted))
+    }
+
     fn book_ahead(&mut self, held: &mut Held, pages: u64) {
         let (_, holder) = self.owners.resolve_mut(held.slot);
         held.pages = Pages::new(held.pages.get() + pages);
@@ -212,9 +222,13 @@ mod tests {
         let a = m.create(m.root(), "a").unwrap();
         let mut held = m.hold_kmem(a).unwrap();
         m.try_charge_ahead(&mut held, Pages::new(2)).unwrap();
+        let other = m.create(m.root(), "other").unwrap();
         m.remove(a).unwrap();
         assert_eq!(m.try_charge_ahead(&mut held, Pages::ONE), Err(ChargeError::Dead));
         assert_eq!((m.zombies(), m.check()), (1, vec![]));
+        // Pressure above it finds it still.
+        let found = [m.root(), other, a].map(|group| m.is_charged_with(group, &held));
+        assert_eq!(found, [true, false, false]);
         assert_eq!(m.uncharge_part(&mut held, Pages::new(9)), Pages::new(2));
         m.uncharge_held(held);
         assert_eq!((m.zombies(), usage(&m, m.root()), m.check()), (0, [0; 3], vec![]));
