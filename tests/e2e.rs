@@ -26,6 +26,10 @@ mod huge_random;
 mod huge_reparent;
 #[path = "e2e/kmem.rs"]
 mod kmem;
+#[path = "e2e/kmem_buffers.rs"]
+mod kmem_buffers;
+#[path = "e2e/kmem_races.rs"]
+mod kmem_races;
 #[path = "e2e/limits.rs"]
 mod limits;
 #[path = "e2e/moving.rs"]

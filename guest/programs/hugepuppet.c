@@ -12,6 +12,7 @@
  *   fork                    makes a child; child LINE: it does what LINE says; reap: it ends
  *   cut S: munmap of half a page; write 0 PATH: write() to a file; offset S: maps a file between pages
  *   size S LOG              maps a page of the size with this logarithm
+ *   small [0]               maps a GiB of small pages; with 0 writes to the first
  *   pid | exit N
  *
  * FLAGS: p private, s shared, n no reservation, r read only, g pages of 1 GiB, f fixed over S.
@@ -160,6 +161,14 @@ static long move(int slot) {
     return keep(slot, moved, it->page, it->pages);
 }
 
+static long small(int writes) {
+    static char *start;
+    if (writes)
+        return *start = 1;
+    start = mmap(0, 1ul << 30, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return start == MAP_FAILED ? -errno : 0;
+}
+
 static long obey(char *line);
 
 static void make_child(void) {
@@ -235,6 +244,8 @@ static long obey(char *line) {
         return write_file(path);
     if (!strcmp(verb, "offset"))
         return map_between();
+    if (!strcmp(verb, "small"))
+        return small(strchr(line, ' ') != 0);
     if (!strcmp(verb, "size"))
         return map_size(first);
     if (!strcmp(verb, "fork"))

@@ -8,12 +8,12 @@ use vmcg_tests::group::Group;
 use vmcg_tests::machine::Machine;
 use vmcg_tests::puppet::Puppet;
 
-const LIMIT: &str = "memory.kmem.limit_in_bytes";
-const USAGE: &str = "memory.kmem.usage_in_bytes";
-const FAILCNT: &str = "memory.kmem.failcnt";
+pub(super) const LIMIT: &str = "memory.kmem.limit_in_bytes";
+pub(super) const USAGE: &str = "memory.kmem.usage_in_bytes";
+pub(super) const FAILCNT: &str = "memory.kmem.failcnt";
 const EBUSY: i32 = 16;
 
-fn kill_everything(machine: &Machine, group: &Group) {
+pub(super) fn kill_everything(machine: &Machine, group: &Group) {
     let kill = ["-c", "kill -9 -1"];
     let killed = machine.exec_file(group, OsStr::new("/bin/sh"), &kill).finish();
     assert_eq!(killed.status, 0, "{}", killed.stderr);
@@ -70,13 +70,13 @@ fn kernel_memory_is_counted_from_the_first_limit_on_and_for_good() {
 
 /// A line of `memory.kmem.slabinfo`: objects in use, objects a slab, slabs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Cache {
-    active: u64,
+pub(super) struct Cache {
+    pub(super) active: u64,
     per_slab: u64,
-    slabs: u64,
+    pub(super) slabs: u64,
 }
 
-fn cache(group: &Group, name: &str) -> Cache {
+pub(super) fn cache(group: &Group, name: &str) -> Cache {
     let text = group.read("memory.kmem.slabinfo");
     let Some(line) = text.lines().find(|line| line.split_whitespace().next() == Some(name)) else {
         return Cache::default();
@@ -88,7 +88,7 @@ fn cache(group: &Group, name: &str) -> Cache {
 }
 
 /// Pages of all slabs of a group.
-fn slab_pages(group: &Group) -> u64 {
+pub(super) fn slab_pages(group: &Group) -> u64 {
     let text = group.read("memory.kmem.slabinfo");
     let slabs = text.lines().skip(2).map(|line| line.split_whitespace().nth(14));
     slabs.map(|word| word.and_then(|word| word.parse::<u64>().ok()).expect("a number")).sum()

@@ -4,6 +4,7 @@
 
 mod defects;
 mod huge;
+mod kmem;
 mod machine;
 mod model;
 mod moves;
