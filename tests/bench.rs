@@ -7,6 +7,8 @@
 mod flat;
 #[path = "bench/huge.rs"]
 mod huge;
+#[path = "bench/kmem.rs"]
+mod kmem;
 #[path = "bench/operations.rs"]
 mod operations;
 #[path = "bench/reads.rs"]
@@ -34,9 +36,10 @@ use table::Row;
 type Measurement = (&'static str, fn() -> Vec<Row>);
 
 /// What is measured, in the order of the table. Names given as arguments choose.
-const MEASUREMENTS: [Measurement; 9] = [
+const MEASUREMENTS: [Measurement; 10] = [
     ("touch", || vec![touch::first_touch(), touch::recharge()]),
     ("operations", operations::rows),
+    ("kmem", kmem::rows),
     ("recharge", recharge::rows),
     ("huge", huge::rows),
     ("reads", reads::rows),

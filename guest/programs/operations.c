@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -31,6 +32,11 @@ static void fork_wait(long count) {
             _exit(0);
         must(child > 0 && waitpid(child, 0, 0) == child);
     }
+}
+
+static void directory(long count) {
+    while (count-- > 0)
+        must(mkdir("/dev/shm/operations", 0700) == 0 && rmdir("/dev/shm/operations") == 0);
 }
 
 static void fork_exec(long count) {
@@ -96,6 +102,7 @@ static const struct {
 } kinds[] = {
     {"null", null_call}, {"fault", page_fault}, {"fork", fork_wait}, {"exec", fork_exec},
     {"pipe", pipe_trip}, {"thread", thread_join}, {"read", cached_read}, {"compute", compute},
+    {"mkdir", directory},
 };
 
 int main(int argc, char **argv) {

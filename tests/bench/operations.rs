@@ -72,12 +72,12 @@ fn ratio(machine: &Machine, group: &Group, kind: &Kind) -> Row {
     Row { name: kind.row, unit: "", goal: kind.goal, samples: samples.collect() }
 }
 
-fn ns(stdout: &str) -> f64 {
+pub(crate) fn ns(stdout: &str) -> f64 {
     stdout.trim().parse().expect("operations prints nanoseconds")
 }
 
 /// Instructions of ring 0 that an operation takes: those of many less those of the program itself.
-fn instructions(machine: &Machine, group: &Group, name: &str, count: u32) -> f64 {
+pub(crate) fn instructions(machine: &Machine, group: &Group, name: &str, count: u32) -> f64 {
     let during = |count: u32| {
         let before = emulated(machine).unwrap_or(0.0);
         let run = machine.run(group, "operations", &[name, &count.to_string()]);
@@ -89,7 +89,7 @@ fn instructions(machine: &Machine, group: &Group, name: &str, count: u32) -> f64
 }
 
 /// KVM's count of instructions it has emulated, where ring 0 is emulated.
-fn emulated(machine: &Machine) -> Option<f64> {
+pub(crate) fn emulated(machine: &Machine) -> Option<f64> {
     let stat = machine.vmcg("stat", &[]).stdout;
     let line =
         stat.lines().find(|line| line.contains("insn_emulation") && !line.contains("fail"))?;
