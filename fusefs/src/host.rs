@@ -86,6 +86,8 @@ pub struct Recharge {
     pub outcome: String,
     /// Pages that moved.
     pub moved: Pages,
+    /// Of these, pages that were on swap.
+    pub swapped: Pages,
     /// Pages passed by.
     pub skipped: Skipped,
     /// Pages that found no room.

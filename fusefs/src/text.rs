@@ -222,6 +222,7 @@ pub(crate) fn recharge_last(
         writeln!(text, "{name} {word}").expect("a String takes every text");
     }
     line(text, "moved", bytes(last.moved));
+    line(text, "moved_swap", bytes(last.swapped));
     line(text, "skipped_shared", bytes(last.skipped.shared));
     line(text, "skipped_foreign_owner", bytes(last.skipped.foreign_owner));
     line(text, "skipped_kind", bytes(last.skipped.kind));

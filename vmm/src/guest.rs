@@ -1,13 +1,14 @@
 //! The real guest as the accounting sees it.
 
-use memcg::{Evicted, Gfn, Guest, Gva, Kind, Pages, ScanError, ScannedPage, Tid};
+use memcg::{Evicted, Gfn, Guest, Gva, Kind, Pages, ScanError, ScannedRun, Tid};
 use vmcg_abi::frame::FrameEntry;
+use vmcg_abi::layout::PAGE_SIZE;
 
 use crate::contents::Contents;
 use crate::evict;
 use crate::fault::kind_of;
 use crate::machine::Machine;
-use crate::memory::FrameTable;
+use crate::memory::{FrameTable, GuestMemory};
 use crate::oom::send_kill;
 use crate::swap::SwapFigures;
 use crate::tasks::Tasks;
@@ -43,13 +44,28 @@ impl<'a> RealGuest<'a> {
     }
 }
 
+/// How many frames from `gfn` on, at most `max` and at least one, have content in memory or on swap, or
+/// have none, as the first does.
+fn together(memory: &GuestMemory, contents: &Contents, gfn: Gfn, max: u64) -> (bool, u64) {
+    let at = |frames| Gfn::new(gfn.get().saturating_add(frames));
+    let mut frames = 0;
+    while frames < max {
+        let backed = memory.backed_run(at(frames), max - frames);
+        if backed == 0 && !contents.is_swapped(at(frames)) {
+            break;
+        }
+        frames += backed.max(1);
+    }
+    (frames > 0, frames.max(1))
+}
+
 impl Guest for RealGuest<'_> {
     fn scan(
         &mut self,
         tid: Tid,
         from: Gva,
         pages_max: u64,
-        visit: &mut dyn FnMut(ScannedPage),
+        visit: &mut dyn FnMut(ScannedRun),
     ) -> Result<Option<Gva>, ScanError> {
         let root = self.root(tid).ok_or(ScanError::NoSuchTask(tid))?;
         if from == Gva::ZERO {
@@ -60,17 +76,22 @@ impl Guest for RealGuest<'_> {
         let entries = table.as_ref().and_then(FrameTable::entries);
         let range = (from, pages_max);
         walk(memory, root, range, &mut self.budget, &mut |leaf| {
-            for offset in 0..leaf.frames {
-                let gfn = Gfn::new(leaf.gfn.get().saturating_add(offset));
-                let entry = entries.as_ref().and_then(|entries| entries.get(gfn));
-                let kind = entry.and_then(|entry| entry.kind()).and_then(kind_of);
-                if let (Some(entry), Some(kind)) = (entry, kind)
-                    && (memory.is_backed(gfn) || contents.is_swapped(gfn))
-                {
-                    let is_locked = entry.flags() & FrameEntry::LOCKED != 0;
-                    let (gva, mapcount) = (leaf.gva, entry.mapcount());
-                    visit(ScannedPage { gva, gfn, kind, mapcount, is_locked });
-                }
+            let mut done = 0;
+            while done < leaf.frames {
+                let gfn = Gfn::new(leaf.gfn.get().saturating_add(done));
+                let gva = Gva::new(leaf.gva.get().saturating_add(done * PAGE_SIZE));
+                let alike = entries.as_ref().and_then(|all| all.alike(gfn, leaf.frames - done));
+                let Some((entry, alike)) = alike else {
+                    done += 1;
+                    continue;
+                };
+                let (is_there, frames) = together(memory, contents, gfn, alike);
+                done += frames;
+                let kind = entry.kind().and_then(kind_of).filter(|_| is_there);
+                let Some(kind) = kind else { continue };
+                let is_locked = entry.flags() & FrameEntry::LOCKED != 0;
+                let (pages, mapcount) = (Pages::new(frames), entry.mapcount());
+                visit(ScannedRun { gva, gfn, pages, kind, mapcount, is_locked });
             }
         })
         .map_err(|_| ScanError::Broken(tid))

@@ -91,6 +91,7 @@ impl fusefs::Host for Host {
             policy: record.policy,
             outcome: record.outcome,
             moved: Pages::new(record.moved),
+            swapped: Pages::new(record.swapped),
             skipped: Skipped { shared, foreign_owner, kind, not_backed },
             failed: Pages::new(record.failed),
             paused_us: record.paused_us,

@@ -176,6 +176,11 @@ impl GuestMemory {
         self.backed.has(gfn)
     }
 
+    /// How many frames from `gfn` on, at most `max`, the host has pages for, one after the other.
+    pub(crate) fn backed_run(&self, gfn: Gfn, max: u64) -> u64 {
+        self.backed.run(gfn, max)
+    }
+
     /// True when the host has a page for `gfn` that can be read without a fault.
     pub(crate) fn is_mapped(&self, gfn: Gfn) -> bool {
         self.backed.is_mapped(gfn)
@@ -358,6 +363,21 @@ mod tests {
         memory.read(0x3000, &mut bytes).unwrap();
         assert_eq!(bytes, [0; 11]);
         assert!(!memory.is_backed(Gfn::new(3)));
+    }
+
+    #[test]
+    fn entries_that_look_the_same_are_counted_within_a_page_of_the_table() {
+        let memory = GuestMemory::new(4 << 20).unwrap();
+        memory.set_backed(Gfn::new(0));
+        let table = memory.frame_table(0).unwrap();
+        let entries = table.entries().unwrap();
+        let anon = vmcg_abi::frame::FrameEntry::new(vmcg_abi::frame::FrameKind::Anon, 1);
+        (10..20).for_each(|index| memory.set_word(0, index, anon.0));
+        assert_eq!(entries.alike(Gfn::new(10), 100), Some((anon, 10)));
+        assert_eq!(entries.alike(Gfn::new(15), 2), Some((anon, 2)));
+        assert_eq!(entries.alike(Gfn::new(20), 1000).map(|(_, same)| same), Some(492));
+        assert_eq!(entries.alike(Gfn::new(600), 1), None, "nobody has touched that page");
+        assert_eq!(entries.alike(Gfn::new(u64::MAX), u64::MAX), None);
     }
 
     #[test]

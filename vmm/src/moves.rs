@@ -32,7 +32,9 @@ pub struct MoveRecord {
     pub outcome: String,
     /// Pages that moved.
     pub moved: u64,
-    /// Pages passed by: shared, owned by a third group, of a kind that does not move, not backed.
+    /// Of these, pages that were on swap.
+    pub swapped: u64,
+    /// Pages passed by: shared, owned by a third group, of a kind that does not move, without a charge.
     pub skipped: [u64; 4],
     /// Pages that found no room.
     pub failed: u64,
@@ -185,6 +187,7 @@ impl Machine {
             policy: plan.policy.name().to_owned(),
             outcome: outcome.map_or_else(|why| why.to_string(), |_| "moved".to_owned()),
             moved: report.moved.get(),
+            swapped: report.swapped.get(),
             skipped: [skipped.shared, skipped.foreign_owner, skipped.kind, skipped.not_backed]
                 .map(Pages::get),
             failed: report.failed.get(),

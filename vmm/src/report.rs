@@ -120,11 +120,14 @@ impl Machine {
             let Some(group) = memcg.task_group(tid) else { continue };
             let (mut resident, mut charged) = (0, 0);
             // An address space that cannot be walked to its end is shown as far as it goes.
-            let walked = guest.scan(tid, memcg::Gva::ZERO, u64::MAX, &mut |page| {
-                let is_resident = self.memory.is_backed(page.gfn);
-                // Huge pages are not part of a task's resident memory, as in Linux.
-                resident += u64::from(is_resident && page.kind != Kind::Huge);
-                charged += u64::from(is_resident && memcg.owner(page.gfn) == Some(group));
+            let walked = guest.scan(tid, memcg::Gva::ZERO, u64::MAX, &mut |run| {
+                let first = run.gfn.get();
+                for gfn in (first..first.saturating_add(run.pages.get())).map(Gfn::new) {
+                    let is_resident = self.memory.is_backed(gfn);
+                    // Huge pages are not part of a task's resident memory, as in Linux.
+                    resident += u64::from(is_resident && run.kind != Kind::Huge);
+                    charged += u64::from(is_resident && memcg.owner(gfn) == Some(group));
+                }
             });
             log::debug!("task {tid} walked: {walked:?}");
             let state = match () {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use memcg::{Gfn, GroupId, Gva, Pages, ScannedPage, Tid};
+use memcg::{Gfn, GroupId, Gva, Pages, ScannedRun, Tid};
 use vmcg_abi::frame::FrameEntry;
 use vmcg_abi::page::shared;
 
@@ -49,7 +49,8 @@ impl Machine {
         let (Some(entry), Some(kind)) = (entry, kind) else { return };
         let is_locked = entry.flags() & FrameEntry::LOCKED != 0;
         let mapcount = entry.mapcount();
-        let page = ScannedPage { gva: Gva::ZERO, gfn, kind, mapcount, is_locked };
+        let (gva, pages) = (Gva::ZERO, Pages::ONE);
+        let page = ScannedRun { gva, gfn, pages, kind, mapcount, is_locked };
         let tid = u32::try_from(self.memory.shared(shared::CURRENT_TID)).unwrap_or(0);
         let is_settled = accounting.memcg.settle_touched(Tid::new(tid), &page);
         log::trace!("frame {:#x} settled by a touch: {is_settled}", gfn.get());

@@ -5,7 +5,7 @@
 //! many tables as the guest has frames, so tables that point at each other end it.
 
 use memcg::{Gfn, Gva};
-use vm_memory::VolatileMemory;
+use vm_memory::{VolatileArrayRef, VolatileMemory};
 use vmcg_abi::layout::PAGE_SIZE;
 
 use crate::memory::GuestMemory;
@@ -27,14 +27,15 @@ impl Budget {
     }
 }
 
-/// A leaf of the walk.
+/// Leaves of the walk, next to each other and mapping frames that are: a large page, or entries of one
+/// page table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Leaf {
-    /// Where it is mapped.
+    /// Where the first is mapped.
     pub(crate) gva: Gva,
-    /// The frame mapped there; the first one of a large page.
+    /// The first frame mapped there.
     pub(crate) gfn: Gfn,
-    /// Frames mapped: 1, or 512 for a large page.
+    /// Frames mapped.
     pub(crate) frames: u64,
 }
 
@@ -106,6 +107,9 @@ impl Walk<'_> {
         let Ok(entries) = slice.get_array_ref::<u64>(0, 512) else { return Ok(None) };
         let end = if level == 3 { ENTRIES / 2 } else { ENTRIES };
         let start = self.from.saturating_sub(base) >> shift;
+        if level == 0 {
+            return Ok(self.leaves(&entries, start, base));
+        }
         for index in start..end {
             let entry = entries.load(usize::try_from(index).expect("an index is below 512"));
             if entry & PRESENT == 0 {
@@ -113,8 +117,7 @@ impl Walk<'_> {
             }
             let gva = base + (index << shift);
             let target = Gfn::new((entry & ADDRESS_MASK) / PAGE_SIZE);
-            let is_leaf = level == 0 || (level < 3 && entry & LARGE != 0);
-            if !is_leaf {
+            if level == 3 || entry & LARGE == 0 {
                 if let Some(next) = self.table(target, level - 1, gva)? {
                     return Ok(Some(next));
                 }
@@ -128,6 +131,46 @@ impl Walk<'_> {
             self.pages_left = self.pages_left.saturating_sub(frames);
         }
         Ok(None)
+    }
+
+    /// Visits the leaves of a page table that maps addresses from `base` on, from entry `start` on.
+    fn leaves(
+        &mut self,
+        entries: &VolatileArrayRef<'_, u64>,
+        start: u64,
+        base: u64,
+    ) -> Option<Gva> {
+        let mut run = Leaf { gva: Gva::ZERO, gfn: Gfn::new(0), frames: 0 };
+        // What the next entry of the run looks like, and where it is.
+        let mut expected = (0, 0);
+        for index in start..ENTRIES {
+            let entry = entries.load(usize::try_from(index).expect("an index is below 512"));
+            if entry & PRESENT == 0 {
+                continue;
+            }
+            let address = entry & ADDRESS_MASK;
+            if self.pages_left == 0 {
+                self.visit_some(run);
+                return Some(Gva::new(base + index * PAGE_SIZE));
+            }
+            self.pages_left -= 1;
+            if (address, index) == expected && run.frames > 0 {
+                run.frames += 1;
+            } else {
+                self.visit_some(run);
+                let (gva, gfn) = (base + index * PAGE_SIZE, address / PAGE_SIZE);
+                run = Leaf { gva: Gva::new(gva), gfn: Gfn::new(gfn), frames: 1 };
+            }
+            expected = (address + PAGE_SIZE, index + 1);
+        }
+        self.visit_some(run);
+        None
+    }
+
+    fn visit_some(&mut self, run: Leaf) {
+        if run.frames > 0 {
+            (self.visit)(run);
+        }
     }
 }
 
@@ -176,6 +219,23 @@ mod tests {
         let found: Vec<_> = seen.iter().map(|leaf| (leaf.gva.get(), leaf.gfn.get())).collect();
         assert_eq!(found, [(0x1000, 20), (0x3000, 21), (1 << 30, 22)]);
         assert_eq!(next, None);
+    }
+
+    #[test]
+    fn neighbours_that_map_neighbours_are_visited_together() {
+        let memory = memory();
+        three_pages(&memory);
+        for (index, target) in [(4, 22), (5, 23), (6, 25), (7, 24), (8, 25)] {
+            put(&memory, 4, index, target, 7);
+        }
+        let of = |(seen, next): (Vec<Leaf>, Option<Gva>)| {
+            let runs = seen.iter().map(|leaf| (leaf.gva.get() >> 12, leaf.gfn.get(), leaf.frames));
+            (runs.take(5).collect::<Vec<_>>(), next.map(Gva::get))
+        };
+        let runs = vec![(1, 20, 1), (3, 21, 3), (6, 25, 1), (7, 24, 2), (1 << 18, 22, 1)];
+        assert_eq!(of(leaves(&memory, 0, 100)), (runs, None));
+        assert_eq!(of(leaves(&memory, 0, 3)), (vec![(1, 20, 1), (3, 21, 2)], Some(0x5000)));
+        assert_eq!(of(leaves(&memory, 0x5000, 1)), (vec![(5, 23, 1)], Some(0x6000)));
     }
 
     #[test]

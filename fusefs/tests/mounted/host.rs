@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use fusefs::{Host, Listeners, MountOptions, Mounted, MoveFailure, mount};
 use memcg::{
     Abi, Config, Gfn, GroupId, Guest, Gva, Hierarchy, Kind, Memcg, Move, Offline, Pages, Payer,
-    Policy, Progress, Resource, ScanError, ScannedPage, Scope, Tid,
+    Policy, Progress, Resource, ScanError, ScannedRun, Scope, Tid,
 };
 use tempfile::TempDir;
 
@@ -157,14 +157,15 @@ impl Guest for Spaces {
         tid: Tid,
         from: Gva,
         pages_max: u64,
-        visit: &mut dyn FnMut(ScannedPage),
+        visit: &mut dyn FnMut(ScannedRun),
     ) -> Result<Option<Gva>, ScanError> {
         let space = self.0.get(&tid).ok_or(ScanError::NoSuchTask(tid))?;
         let end = (space.len() as u64).min(from.get().saturating_add(pages_max));
         for page in from.get()..end {
             let gfn = space[usize::try_from(page).unwrap()];
             let (gva, kind) = (Gva::new(page), Kind::Anon);
-            visit(ScannedPage { gva, gfn, kind, mapcount: 1, is_locked: false });
+            let pages = Pages::ONE;
+            visit(ScannedRun { gva, gfn, pages, kind, mapcount: 1, is_locked: false });
         }
         Ok((end < space.len() as u64).then_some(Gva::new(end)))
     }

@@ -5,7 +5,7 @@ use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher, black_box};
 use memcg::{
     Abi, Config, Gfn, GroupId, Guest, Gva, Hierarchy, HugeMap, HugeSize, Kind, Memcg, Move,
-    Offline, Pages, Payer, Policy, Progress, ScanError, ScannedPage, Scope, Tid,
+    Offline, Pages, Payer, Policy, Progress, ScanError, ScannedRun, Scope, Tid,
 };
 
 #[global_allocator]
@@ -91,12 +91,15 @@ impl Guest for Dense {
         _tid: Tid,
         from: Gva,
         pages_max: u64,
-        visit: &mut dyn FnMut(ScannedPage),
+        visit: &mut dyn FnMut(ScannedRun),
     ) -> Result<Option<Gva>, ScanError> {
         let end = self.pages.min(from.get() + pages_max);
-        for page in from.get()..end {
-            let (gva, gfn) = (Gva::new(page), Gfn::new(page));
-            visit(ScannedPage { gva, gfn, kind: Kind::Anon, mapcount: 1, is_locked: false });
+        let (first, last) = (from.get(), end);
+        // A page table at a time, as the real guest's are walked.
+        for start in (first..last).step_by(512) {
+            let pages = Pages::new((last - start).min(512));
+            let (gva, gfn, kind) = (Gva::new(start), Gfn::new(start), Kind::Anon);
+            visit(ScannedRun { gva, gfn, pages, kind, mapcount: 1, is_locked: false });
         }
         Ok((end < self.pages).then_some(Gva::new(end)))
     }

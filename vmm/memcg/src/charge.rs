@@ -1,6 +1,7 @@
 //! The fault path: charging and uncharging single frames.
 
 use crate::frames::{Flag, Frame};
+use crate::owners::Holder;
 use crate::walk::{Chain, KERNEL, USER};
 use crate::{ChargeError, Gfn, GroupId, Kind, Memcg, Resource, Tid};
 
@@ -82,9 +83,10 @@ impl Memcg {
     pub(crate) fn swap_out_for(&mut self, gfn: Gfn, frame: Frame, top: u32) {
         self.unlist(gfn, frame);
         let swapped = frame.with(Flag::Swapped).without(Flag::Workingset);
-        let group = self.replace(gfn, frame, swapped.with_place(Self::birthplace(Kind::Anon)));
+        let swapped = swapped.with_place(Self::birthplace(Kind::Anon));
+        let group = self.replace(gfn, frame, swapped);
         self.uncharge_chain(Chain::whole(group), &[Resource::Memory], 1);
-        self.book(group, |_, events| events.pgpgout += 1);
+        self.count(swapped, |_, events| events.pgpgout += 1);
         self.leave_note(gfn, frame, top);
         self.tick(group);
     }
@@ -106,6 +108,7 @@ impl Memcg {
         });
         self.uncharge_chain(Chain::whole(group), charged_to(frame), 1);
         self.frames.set(gfn, Frame::FREE);
+        self.drop_strays(frame, 1);
         self.put_slot(frame.owner());
     }
 
@@ -115,8 +118,14 @@ impl Memcg {
     /// [`ChargeError::Refused`] when there is no room; [`ChargeError::AlreadyCharged`] when the
     /// frame is not swapped out. Nothing changed but a failure count.
     pub fn try_swap_in(&mut self, gfn: Gfn) -> Result<(), ChargeError> {
-        let (frame, group) = self.swapped(gfn)?;
-        self.try_charge_chain(Chain::whole(group), &[Resource::Memory], 1)?;
+        let (frame, holder) = self.swapped(gfn)?;
+        let frame = match holder {
+            Holder::Transit { transit, .. } => self.try_rejoin(transit, gfn, frame)?,
+            Holder::Group(group) => {
+                self.try_charge_chain(Chain::whole(group), &[Resource::Memory], 1)?;
+                frame
+            }
+        };
         self.enter_swapped(gfn, frame);
         Ok(())
     }
@@ -126,7 +135,11 @@ impl Memcg {
     /// # Errors
     /// When the frame is not swapped out; nothing changed then.
     pub fn swap_in(&mut self, gfn: Gfn) -> Result<(), ChargeError> {
-        let (frame, group) = self.swapped(gfn)?;
+        let (frame, holder) = self.swapped(gfn)?;
+        if let Holder::Transit { transit, .. } = holder {
+            self.rejoin(transit);
+        }
+        let group = holder.group();
         self.charge_over(group, Chain::whole(group), &[Resource::Memory], 1);
         self.enter_swapped(gfn, frame);
         Ok(())
@@ -230,18 +243,18 @@ impl Memcg {
     fn enter_swapped(&mut self, gfn: Gfn, frame: Frame) {
         let (_, holder) = self.owners.resolve_mut(frame.owner());
         let back = self.welcome(gfn, frame.without(Flag::Swapped), holder.group());
-        let group = self.replace(gfn, frame, back);
-        self.book(group, |_, events| events.pgpgin += 1);
+        self.replace(gfn, frame, back);
+        self.count(back, |_, events| events.pgpgin += 1);
         self.list(gfn, back);
     }
 
-    fn swapped(&mut self, gfn: Gfn) -> Result<(Frame, u32), ChargeError> {
+    fn swapped(&mut self, gfn: Gfn) -> Result<(Frame, Holder), ChargeError> {
         let frame = self.frames.get(gfn)?;
         if !frame.has(Flag::Swapped) {
             return Err(ChargeError::AlreadyCharged(gfn));
         }
         let (_, holder) = self.owners.resolve_mut(frame.owner());
-        Ok((frame, holder.group()))
+        Ok((frame, holder))
     }
 
     /// Replaces a frame by one of the same owner with other flags; returns the owner's index.
@@ -251,7 +264,7 @@ impl Memcg {
         self.count_in(new)
     }
 
-    fn charge_over(&mut self, group: u32, chain: Chain, what: &[Resource], pages: u64) {
+    pub(crate) fn charge_over(&mut self, group: u32, chain: Chain, what: &[Resource], pages: u64) {
         let over = self.charge_chain(chain, what, pages);
         if over > 0 {
             self.book(group, |_, events| events.overshoot += over);

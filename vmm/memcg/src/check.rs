@@ -2,6 +2,7 @@
 
 mod lists;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::gauges::Gauges;
@@ -54,6 +55,7 @@ impl Memcg {
             self.check_tree(group, &mut found);
         }
         self.check_slots(&mut found);
+        self.check_strays(&mut found);
         self.check_lists(&mut found);
         for (tid, task) in self.tasks.iter() {
             let group = self.groups.at(task.group);
@@ -101,10 +103,10 @@ impl Memcg {
         for transit in self.transits.iter() {
             let sides =
                 [(transit.destination(), transit.precharged), (transit.source(), transit.held)];
-            for (chain, pages) in sides {
+            for (chain, load) in sides {
                 for index in self.chain(chain) {
-                    all[place(index)].memory += pages;
-                    all[place(index)].memsw += pages;
+                    all[place(index)].memory += load.memory;
+                    all[place(index)].memsw += load.memsw;
                 }
             }
         }
@@ -197,13 +199,28 @@ impl Memcg {
         }
     }
 
+    /// Compares what was left behind with the frames that say so.
+    fn check_strays(&self, found: &mut Vec<Violation>) {
+        let mut named = BTreeMap::new();
+        for id in self.frames.iter().filter_map(|(_, frame)| frame.stray()) {
+            *named.entry(id.get()).or_insert(0_u64) += 1;
+        }
+        let booked: BTreeMap<u32, u64> =
+            self.strays.counts().map(|(id, pages)| (id.get(), pages)).collect();
+        if named != booked {
+            let (subject, rule) = ("strays".to_owned(), "what was left behind is what frames say");
+            let (counted, booked) = (named.values().sum(), booked.values().sum());
+            found.push(Violation { subject, rule, counted, booked });
+        }
+    }
+
     /// Compares the references of all slots with who names them.
     fn check_slots(&self, found: &mut Vec<Violation>) {
         let mut named = vec![0_u64; place(self.owners.count())];
         for (_, frame) in self.frames.iter().filter(|(_, frame)| frame.is_charged()) {
             named[place(frame.owner().get())] += 1;
         }
-        for slot in self.huge.named_slots() {
+        for slot in self.huge.named_slots().chain(self.strays.slots()) {
             named[place(slot.get())] += 1;
         }
         for group in self.groups.iter().filter(|group| group.is_live()) {

@@ -3,8 +3,12 @@
 //! A frame names an owner *slot*, not a group (see [`crate::owners`]), so that a removed group, or a
 //! move that is taken back, does not have to visit the frames.
 
+mod rows;
+
 use crate::owners::SlotId;
+use crate::recharge::StrayId;
 use crate::{ChargeError, Gfn};
+pub(crate) use rows::Towards;
 
 /// What a frame is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,7 +54,7 @@ impl Kind {
 }
 
 /// What the frame table says of one frame: kind in bits 0-2, flags in bits 3-8, its place among the
-/// lists of reclaim in bits 9-11, owner slot in bits 32-63.
+/// lists of reclaim in bits 9-11, who left it behind in bits 12-31, owner slot in bits 32-63.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Frame(u64);
 
@@ -64,8 +68,6 @@ pub(crate) enum Flag {
     Swapped = 1 << 4,
     /// Charged to the kmem counter as well.
     Kmem = 1 << 5,
-    /// The owner's task has left, and the frame could not follow it.
-    Foreign = 1 << 6,
     /// A page of a file that cannot be read again: it has to go to swap like others.
     SwapBacked = 1 << 7,
     /// It has been among the active ones.
@@ -97,6 +99,8 @@ const KIND_MASK: u64 = 0b111;
 const PLACE_SHIFT: u32 = 9;
 const PLACE_MASK: u64 = 0b111 << PLACE_SHIFT;
 const PLACE_UNEVICTABLE: u64 = 4;
+const STRAY_SHIFT: u32 = 12;
+const STRAY_MASK: u64 = 0xfffff << STRAY_SHIFT;
 const SLOT_SHIFT: u32 = 32;
 
 impl Place {
@@ -115,8 +119,8 @@ impl Frame {
     /// Highest slot number an entry can name.
     pub(crate) const SLOT_MAX: u32 = u32::MAX;
 
-    pub(crate) fn new(kind: Kind, owner: SlotId) -> Self {
-        Self(u64::from(kind.code()) | (u64::from(owner.get()) << SLOT_SHIFT))
+    pub(crate) const fn new(kind: Kind, owner: SlotId) -> Self {
+        Self(kind.code() as u64 | ((owner.get() as u64) << SLOT_SHIFT))
     }
 
     #[inline]
@@ -176,6 +180,19 @@ impl Frame {
             Place::Unevictable => PLACE_UNEVICTABLE,
         };
         Self((self.0 & !PLACE_MASK) | (code << PLACE_SHIFT))
+    }
+
+    /// Returns what the frame names if its task has left and it could not follow.
+    #[inline]
+    pub(crate) fn stray(self) -> Option<StrayId> {
+        let number = (self.0 & STRAY_MASK) >> STRAY_SHIFT;
+        if number == 0 { None } else { StrayId::new(halves(number)[0]) }
+    }
+
+    #[inline]
+    pub(crate) fn with_stray(self, stray: Option<StrayId>) -> Self {
+        let number = stray.map_or(0, |stray| u64::from(stray.get()));
+        Self((self.0 & !STRAY_MASK) | (number << STRAY_SHIFT))
     }
 
     /// Tells whether the memory counter counts the frame.
@@ -328,19 +345,23 @@ mod tests {
     use super::{Flag, Frame, Frames, Kind, Links, Place};
     use crate::Gfn;
     use crate::owners::SlotId;
+    use crate::recharge::StrayId;
 
     #[test]
     fn an_entry_keeps_kind_owner_and_flags_apart() {
         for kind in Kind::ALL {
             let slot = SlotId::new(Frame::SLOT_MAX);
-            let frame = Frame::new(kind, slot).with(Flag::Mapped).with(Flag::Foreign);
-            assert_eq!(frame.kind(), Some(kind));
-            assert_eq!(frame.owner(), slot);
-            assert!(frame.has(Flag::Mapped) && frame.has(Flag::Foreign));
+            let frame = Frame::new(kind, slot).with(Flag::Mapped).with(Flag::Workingset);
+            assert_eq!((frame.kind(), frame.stray()), (Some(kind), None));
+            let frame = frame.with_stray(StrayId::new(0xfffff));
+            assert_eq!((frame.kind(), frame.owner()), (Some(kind), slot));
+            assert_eq!(frame.stray(), StrayId::new(0xfffff));
+            assert!(frame.has(Flag::Mapped) && frame.has(Flag::Workingset));
             assert!(!frame.has(Flag::Swapped) && !frame.has(Flag::Kmem));
             let moved = frame.with_owner(SlotId::new(3)).without(Flag::Mapped);
             assert_eq!((moved.kind(), moved.owner()), (Some(kind), SlotId::new(3)));
-            assert!(!moved.has(Flag::Mapped) && moved.has(Flag::Foreign));
+            assert!(!moved.has(Flag::Mapped) && moved.has(Flag::Workingset));
+            assert_eq!(moved.stray(), frame.stray());
             for place in [0, 1, 2, 3].map(Place::Generation).into_iter().chain([Place::Unevictable])
             {
                 let placed = frame.with_place(Place::Unevictable).with_place(place);

@@ -3,6 +3,7 @@
 use crate::Kind;
 use crate::frames::{Flag, Frame, Place};
 use crate::recharge::Reach;
+use crate::transit::Load;
 
 /// What reclaim thinks of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +57,6 @@ pub(crate) struct Gauges {
     mapped: u64,
     swapped: u64,
     kmem: u64,
-    foreign: u64,
     /// Kernel pages charged ahead: no frame stands for them yet.
     ahead: u64,
 }
@@ -132,16 +132,6 @@ impl Gauges {
         self.swapped
     }
 
-    /// Counts so many of the frames as left behind by their task.
-    pub(crate) const fn add_foreign(&mut self, frames: u64) {
-        self.foreign += frames;
-    }
-
-    /// Frames whose task has left.
-    pub(crate) const fn foreign(&self) -> u64 {
-        self.foreign
-    }
-
     /// Pages the memory counter counts.
     pub(crate) fn memory(&self) -> u64 {
         self.cells.iter().sum::<u64>() - self.cells[cell(Kind::Huge, Class::Inactive)] + self.ahead
@@ -152,11 +142,16 @@ impl Gauges {
         self.memory() + self.swapped
     }
 
-    /// Pages that are of a kind `reach` takes along.
-    pub(crate) fn within(&self, reach: Reach) -> u64 {
+    /// Pages that are of a kind `reach` takes along; of those on swap all, since nobody counts them by
+    /// kind.
+    pub(crate) fn within(&self, reach: Reach) -> Load {
+        if reach.is_nothing() {
+            return Load::NOTHING;
+        }
         let of = |kind| self.kind(kind);
         let anon = if reach.anon { of(Kind::Anon) } else { 0 };
-        anon + if reach.file { of(Kind::File) + of(Kind::Shmem) } else { 0 }
+        let memory = anon + if reach.file { of(Kind::File) + of(Kind::Shmem) } else { 0 };
+        Load { memory, memsw: memory + self.swapped }
     }
 
     /// What keeps a removed group: user, kernel and huge pages, and pages in swap.
@@ -180,11 +175,6 @@ impl Gauges {
         self.ahead = self.ahead.checked_sub(pages).expect("gauges hold what is charged ahead");
     }
 
-    /// The same frames, once their tasks have come to their owner.
-    pub(crate) const fn at_home(self) -> Self {
-        Self { foreign: 0, ..self }
-    }
-
     /// Frames of any sort.
     pub(crate) fn frames(&self) -> u64 {
         self.cells.iter().sum::<u64>() + self.swapped
@@ -192,9 +182,6 @@ impl Gauges {
 
     fn for_each(&mut self, frame: Frame, change: impl Fn(&mut u64)) {
         let Some(kind) = frame.kind() else { return };
-        if frame.has(Flag::Foreign) {
-            change(&mut self.foreign);
-        }
         if frame.has(Flag::Swapped) {
             change(&mut self.swapped);
             return;
@@ -215,7 +202,6 @@ impl Gauges {
         change(&mut self.mapped, other.mapped);
         change(&mut self.swapped, other.swapped);
         change(&mut self.kmem, other.kmem);
-        change(&mut self.foreign, other.foreign);
         change(&mut self.ahead, other.ahead);
     }
 }

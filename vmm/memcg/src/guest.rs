@@ -3,19 +3,29 @@
 
 use crate::{Gfn, Gva, Kind, Pages, Tid};
 
-/// A page that a scan found in an address space. Everything in it is what the guest says.
+/// Pages that a scan found in an address space: neighbours there, in neighbouring frames, of which
+/// everything below is the same. All of it is what the guest says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ScannedPage {
-    /// Where the page is mapped.
+pub struct ScannedRun {
+    /// Where the first page is mapped.
     pub gva: Gva,
     /// The frame mapped there.
     pub gfn: Gfn,
+    /// How many pages there are, in memory or on swap.
+    pub pages: Pages,
     /// What the guest's frame table says the frame is used for.
     pub kind: Kind,
-    /// How many page-table entries of the whole guest map the frame.
+    /// How many page-table entries of the whole guest map each of them.
     pub mapcount: u32,
-    /// Whether it is locked in memory.
+    /// Whether they are locked in memory.
     pub is_locked: bool,
+}
+
+impl ScannedRun {
+    /// Numbers of the first frame, and of the one after the last.
+    pub(crate) const fn bounds(&self) -> (u64, u64) {
+        (self.gfn.get(), self.gfn.get().saturating_add(self.pages.get()))
+    }
 }
 
 /// Why an address space could not be scanned.
@@ -51,7 +61,7 @@ pub enum Evicted {
 /// The machine, as far as the accounting is concerned. The guest stands still during each call.
 pub trait Guest {
     /// Visits the present pages of the address space of `tid` in address order, from `from` on, at
-    /// most `pages_max` of them; returns where to go on, or `None` at the end.
+    /// most `pages_max` of them, those on swap included; returns where to go on, or `None` at the end.
     ///
     /// # Errors
     /// When the task is gone or its page tables are broken; pages may have been visited by then.
@@ -60,7 +70,7 @@ pub trait Guest {
         tid: Tid,
         from: Gva,
         pages_max: u64,
-        visit: &mut dyn FnMut(ScannedPage),
+        visit: &mut dyn FnMut(ScannedRun),
     ) -> Result<Option<Gva>, ScanError>;
 
     /// Makes the guest kill the process of `tid`.

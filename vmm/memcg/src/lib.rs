@@ -60,7 +60,7 @@ pub use error::{ChargeError, Error};
 pub use frames::Kind;
 pub use generations::Locked;
 pub use group::GroupId;
-pub use guest::{Evicted, Guest, ScanError, ScannedPage};
+pub use guest::{Evicted, Guest, ScanError, ScannedRun};
 pub use held::Held;
 pub use huge::{HugeError, HugeMap, HugePage};
 pub use offline::Dead;

@@ -4,7 +4,7 @@
 //! it is, and whole lists are joined in one step when an owner takes over from another.
 
 use crate::Gfn;
-use crate::frames::{Frame, Frames, GENERATIONS, Link, Place, Sort};
+use crate::frames::{Frame, Frames, GENERATIONS, Link, Place, Sort, Towards};
 
 /// A list of frames. Every group has ten of them, so that they are kept small.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +26,27 @@ impl Strand {
     /// A strand of one frame.
     pub(crate) const fn one(gfn: Gfn) -> Self {
         Self { youngest: gfn, oldest: gfn, len: 1 }
+    }
+
+    /// Replaces the entries from `first` on, at most `max` and at least one, that are `old`, listed, and
+    /// neighbours in their list; returns them.
+    #[inline]
+    pub(crate) fn replace(
+        frames: &mut Frames,
+        first: Gfn,
+        max: u64,
+        entries: (Frame, Frame),
+    ) -> Self {
+        let (len, towards) = frames.replace_chained(first, max.max(1), entries);
+        let last = Gfn::new(first.get() + len - 1);
+        match towards {
+            Towards::Young => Self { youngest: last, oldest: first, len },
+            Towards::Old => Self { youngest: first, oldest: last, len },
+        }
+    }
+
+    pub(crate) const fn len(&self) -> u64 {
+        self.len
     }
 
     /// Adds a strand of the same list if it is next to this one; false if not.

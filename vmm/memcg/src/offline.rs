@@ -43,7 +43,6 @@ impl Memcg {
         }
         self.groups.at_mut(parent).children.remove(&name);
         self.debts.forget_group(group);
-        self.strays.forget_group(group);
         self.soft_limited.remove(&group);
         self.thresholds.forget_group(self.groups.at_mut(index));
         match self.config.offline {

@@ -209,7 +209,7 @@ mod tests {
     use super::{REPORTS_MAX, TASKS_MAX, Verdict};
     use crate::{
         Gfn, GroupId, Guest, Gva, Kind, Memcg, Pages, Payer, PressureLevel, Resource, ScanError,
-        ScannedPage, Tid, fixture,
+        ScannedRun, Tid, fixture,
     };
 
     /// A guest whose task `n` maps the frames from `100 * n` on, as many as its number says.
@@ -225,12 +225,13 @@ mod tests {
             tid: Tid,
             _from: Gva,
             _pages_max: u64,
-            visit: &mut dyn FnMut(ScannedPage),
+            visit: &mut dyn FnMut(ScannedRun),
         ) -> Result<Option<Gva>, ScanError> {
             for page in 0..pages_of(tid) {
                 let gfn = Gfn::new(u64::from(tid.get()) * 100 + page);
                 let (gva, kind) = (Gva::new(page), Kind::Anon);
-                visit(ScannedPage { gva, gfn, kind, mapcount: 1, is_locked: false });
+                let pages = Pages::ONE;
+                visit(ScannedRun { gva, gfn, pages, kind, mapcount: 1, is_locked: false });
             }
             Ok(None)
         }

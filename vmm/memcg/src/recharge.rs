@@ -16,4 +16,4 @@ pub use mover::Move;
 pub use policy::Policy;
 pub(crate) use policy::{Ancestors, Reach, Skip};
 pub use report::{MoveError, MoveReport, Progress, Scope, Skipped};
-pub(crate) use strays::Strays;
+pub(crate) use strays::{StrayId, Strays};

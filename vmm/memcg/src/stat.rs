@@ -99,8 +99,7 @@ pub struct Amounts {
     /// Swapped-out pages.
     pub swap: Pages,
     /// Pages charged here although their task moved on and they could not (policy `half`). Locally
-    /// also, the other way round, pages that tasks here left charged to the group they came from:
-    /// of these an upper bound, since who frees such a page may be another of its tasks.
+    /// also, the other way round, pages that tasks here left charged to the group they came from.
     pub foreign: Pages,
     /// Pages charged here that wait to follow their task (policy `lazy`). An upper bound: what the
     /// group had of such pages when the task left, less what has settled, and never more than it has.
@@ -133,8 +132,8 @@ pub enum Fault {
 
 impl Memcg {
     /// Returns the statistics of `group`. The cost grows with its depth and with the number of groups
-    /// that pages wait to leave, not with the number of groups: hosts with many of them have read
-    /// Linux's file in seconds.
+    /// that pages wait to leave and of processes that left pages behind, not with the number of groups:
+    /// hosts with many of them have read Linux's file in seconds.
     ///
     /// # Errors
     /// [`Error::Dead`] when the group was removed.
@@ -142,11 +141,12 @@ impl Memcg {
         let index = self.groups.index(group)?;
         let this = self.groups.at(index);
         let local = Self::amounts(&this.gauges, this.events, self.pending(index));
-        let foreign = Pages::new(local.foreign.get() + self.left_elsewhere(group));
-        let local = Amounts { foreign, ..local };
+        let foreign = self.foreign(index);
+        let local = Amounts { foreign: foreign.local(), ..local };
+        let below = Pages::new(foreign.owned_below);
         Ok(Stat {
             local,
-            total: self.total(index),
+            total: Amounts { foreign: below, ..self.total(index) },
             memory_limit: self.lowest_limit(index, Resource::Memory),
             memsw_limit: self.lowest_limit(index, Resource::Memsw),
         })
@@ -197,8 +197,8 @@ impl Memcg {
     pub(crate) fn count(&mut self, frame: Frame, change: impl Fn(&mut Gauges, &mut Events)) -> u32 {
         let (_, holder) = self.owners.resolve_mut(frame.owner());
         if let crate::owners::Holder::Transit { transit, .. } = holder {
-            // What happens is the group's alone.
-            change(self.transits.gauges_mut(transit), &mut Events::default());
+            let (gauges, events) = self.transits.books_mut(transit);
+            change(gauges, events);
         }
         self.book(holder.group(), change);
         holder.group()
@@ -216,14 +216,7 @@ impl Memcg {
     /// Pages that wait to leave a group, at most.
     fn pending(&self, index: u32) -> u64 {
         let group = self.groups.at(index);
-        self.debts.pending(group.id).min(group.gauges.within(Reach::EVERYTHING))
-    }
-
-    /// Pages that tasks of `group` left charged to others, at most.
-    fn left_elsewhere(&self, group: GroupId) -> u64 {
-        let foreign_of =
-            |from| self.groups.index(from).map_or(0, |at| self.groups.at(at).gauges.foreign());
-        self.strays.of(group).map(|(from, pages)| pages.min(foreign_of(from))).sum()
+        self.debts.pending(group.id).min(group.gauges.within(Reach::EVERYTHING).memsw)
     }
 
     fn amounts(gauges: &Gauges, events: Events, pending: u64) -> Amounts {
@@ -247,7 +240,7 @@ impl Memcg {
             page_table: kind(Kind::PageTable),
             huge: kind(Kind::Huge),
             swap: Pages::new(gauges.swapped()),
-            foreign: Pages::new(gauges.foreign()),
+            foreign: Pages::ZERO,
             lazy_pending: Pages::new(pending),
             events,
         }

@@ -100,6 +100,9 @@ impl Memcg {
         self.groups.at_mut(task.group).tasks.remove(&tid);
         self.count_task(task.group, task.is_stalled, Presence::Leaves);
         self.debts.forget_task(tid);
+        if self.tasks.mm_owner(task.tgid).is_none() {
+            self.strays.forget_process(task.tgid, self.groups.at(task.group).id);
+        }
         self.stop_waiting(tid, None);
         true
     }

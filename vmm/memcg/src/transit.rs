@@ -6,6 +6,8 @@
 //! - moved frames name a slot of the move's own, so that both endings are one redirection;
 //! - a task that faults during its move is charged on both sides, so that either ending is right.
 
+mod load;
+mod rejoin;
 mod take;
 
 use std::collections::BTreeMap;
@@ -15,9 +17,10 @@ use crate::gauges::Gauges;
 use crate::lists::Lru;
 use crate::owners::{Holder, SlotId};
 use crate::recharge::Ancestors;
+use crate::stat::Events;
 use crate::walk::{Chain, USER};
 use crate::{Memcg, MoveError, Pages, Resource, Scope, Tid};
-pub(crate) use take::Haul;
+pub(crate) use load::Load;
 
 /// What a half-done move does when it is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,20 +54,22 @@ pub(crate) struct Transit {
     /// Where charges that move along stop: the common ancestor, which keeps its charge.
     pub(crate) top: Option<u32>,
     /// Charged to the destination, and no page has used it yet.
-    pub(crate) precharged: u64,
-    /// Still charged to the source, for pages that have left.
-    pub(crate) held: u64,
+    pub(crate) precharged: Load,
+    /// Still charged to the source, for pages that have left. Never less than what the move's own slot
+    /// owns.
+    pub(crate) held: Load,
     tid: Tid,
     serial: u64,
     ending: Ending,
     /// What moved frames name: a slot of the move's own where it can be taken back.
     slot: SlotId,
-    /// What that slot owns.
+    /// What that slot owns, and what happened to it.
     gauges: Gauges,
+    events: Events,
     /// What reclaim keeps of it.
     pub(crate) lru: Lru,
     /// Of `held`, pages that were faulted in meanwhile.
-    joined: u64,
+    joined: Load,
     /// A fault of the moving task did not fit into the destination.
     is_short: bool,
     /// Watermarks of the destination's counters when the move began, where it may be taken back.
@@ -104,8 +109,9 @@ impl Transits {
         self.all[place].as_mut().expect("a move is looked up while it is in progress")
     }
 
-    pub(crate) fn gauges_mut(&mut self, number: u32) -> &mut Gauges {
-        &mut self.at_mut(number).gauges
+    pub(crate) fn books_mut(&mut self, number: u32) -> (&mut Gauges, &mut Events) {
+        let transit = self.at_mut(number);
+        (&mut transit.gauges, &mut transit.events)
     }
 
     /// Returns the move of the address space that this thread stands for.
@@ -210,36 +216,21 @@ impl Memcg {
                 from,
                 to,
                 top,
-                precharged: 0,
-                held: 0,
+                precharged: Load::NOTHING,
+                held: Load::NOTHING,
                 tid,
                 serial,
                 ending,
                 slot,
                 gauges: Gauges::default(),
+                events: Events::default(),
                 lru: Lru::default(),
-                joined: 0,
+                joined: Load::NOTHING,
                 is_short: false,
                 watermarks,
             },
         );
         Ok(TransitId { number, serial })
-    }
-
-    /// Takes a page that the moving task faults in along: the source has been charged for it, the
-    /// destination is charged here. Returns the slot for it, or `None` when there is no room, in
-    /// which case the page is the source's and the move will fail.
-    pub(crate) fn join_transit(&mut self, number: u32) -> Option<SlotId> {
-        let chain = self.transits.at(number).destination();
-        let room = self.try_charge_chain(chain, USER, 1);
-        let transit = self.transits.at_mut(number);
-        if room.is_err() {
-            transit.is_short = true;
-            return None;
-        }
-        transit.held += 1;
-        transit.joined += 1;
-        Some(transit.slot)
     }
 
     /// Lets the tasks of a move charge what they fault in to both sides from now on.
@@ -264,9 +255,9 @@ impl Memcg {
     pub(crate) fn release_source(&mut self, number: u32) {
         let transit = self.transits.at_mut(number);
         let held = std::mem::take(&mut transit.held);
-        let moved = held - std::mem::take(&mut transit.joined);
+        let moved = held.memory - std::mem::take(&mut transit.joined).memory;
         let (from, to, source) = (transit.from, transit.to, transit.source());
-        self.uncharge_chain(source, USER, held);
+        self.uncharge_load(source, held);
         self.book(from, |_, events| events.pgpgout += moved);
         self.book(to, |_, events| events.pgpgin += moved);
     }
@@ -297,24 +288,26 @@ impl Memcg {
     /// kept its charge, and takes the same time whatever was moved.
     fn roll_back(&mut self, number: u32) {
         let transit = self.close_transit(number);
-        let back = transit.gauges;
-        let (memory, memsw) = (back.memory(), back.memsw());
-        for (resource, pages) in [(Resource::Memory, memory), (Resource::Memsw, memsw)] {
-            // A page that moved and was freed since is charged nowhere but in `held`.
-            self.uncharge_chain(transit.destination(), &[resource], pages);
-            self.uncharge_chain(transit.source(), &[resource], transit.held - pages);
-        }
+        let (back, happened) = (transit.gauges, transit.events);
+        let load = Load::of_gauges(&back);
+        let mut freed = transit.held;
+        // A page that moved and was freed since is charged nowhere but in `held`.
+        freed -= load;
+        self.uncharge_load(transit.destination(), load);
+        self.uncharge_load(transit.source(), freed);
         // A peak that others reached meanwhile, and left again, is forgotten along with the move's.
         for (index, resource, earlier) in transit.watermarks {
             self.groups.at_mut(index).counter_mut(resource).restore_watermark(earlier);
         }
         self.book(transit.to, |gauges, events| {
             gauges.unmerge(&back);
-            events.pgpgin -= transit.joined;
+            events.pgpgin -= happened.pgpgin;
+            events.pgpgout -= happened.pgpgout;
         });
         self.book(transit.from, |gauges, events| {
             gauges.merge(&back);
-            events.pgpgin += transit.joined;
+            events.pgpgin += happened.pgpgin;
+            events.pgpgout += happened.pgpgout;
         });
         let heir = self.groups.at_mut(transit.from);
         heir.lru.append(&mut self.frames, transit.lru);
@@ -336,7 +329,7 @@ impl Memcg {
     fn close_transit(&mut self, number: u32) -> Transit {
         self.mark_movers(number, None);
         let transit = self.transits.remove(number);
-        self.uncharge_chain(transit.destination(), USER, transit.precharged);
+        self.uncharge_load(transit.destination(), transit.precharged);
         self.groups.at_mut(transit.from).moves -= 1;
         self.groups.at_mut(transit.to).moves -= 1;
         transit

@@ -100,11 +100,6 @@ impl Memcg {
         }
     }
 
-    /// Pages that a user charge could still add along `chain`; none where something is over.
-    pub(crate) fn room(&self, chain: Chain) -> u64 {
-        self.room_for(chain, USER)
-    }
-
     /// Pages that could still be added to each of `what` along `chain`.
     pub(crate) fn room_for(&self, chain: Chain, what: &[Resource]) -> u64 {
         self.chain(chain)

@@ -45,6 +45,11 @@ impl Backed {
         self.pages.has(gfn)
     }
 
+    /// Length of the row of pages that begins at `gfn`, at most `max`.
+    pub(super) fn run(&self, gfn: Gfn, max: u64) -> u64 {
+        self.pages.run(gfn, max)
+    }
+
     /// True when there is one that can be read.
     pub(super) fn is_mapped(&self, gfn: Gfn) -> bool {
         self.mapped.has(gfn)
@@ -104,6 +109,22 @@ impl Bits {
         self.bit(gfn).is_some_and(|(word, bit)| word.load(Ordering::Acquire) & bit != 0)
     }
 
+    /// Length of the row of set bits that begins at `gfn`, at most `max`.
+    fn run(&self, gfn: Gfn, max: u64) -> u64 {
+        let mut run = 0;
+        while run < max {
+            let at = gfn.get().saturating_add(run);
+            let word = usize::try_from(at / 64).ok().and_then(|index| self.0.get(index));
+            let bits = word.map_or(0, |word| word.load(Ordering::Acquire)) >> (at % 64);
+            let ones = u64::from(bits.trailing_ones());
+            run += ones;
+            if ones < 64 - at % 64 {
+                break;
+            }
+        }
+        run.min(max)
+    }
+
     /// True when the bit was clear.
     fn set(&self, gfn: Gfn) -> bool {
         self.bit(gfn).is_some_and(|(word, bit)| word.fetch_or(bit, Ordering::AcqRel) & bit == 0)
@@ -123,6 +144,18 @@ impl Bits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_of_pages_are_measured_across_words() {
+        let backed = Backed::new(256);
+        for gfn in (3..200).filter(|gfn| *gfn != 130) {
+            backed.set(Gfn::new(gfn));
+        }
+        let run = |gfn, max| backed.run(Gfn::new(gfn), max);
+        assert_eq!([run(2, 9), run(3, 9), run(60, 4), run(60, 1000)], [0, 9, 4, 70]);
+        assert_eq!([run(131, 1000), run(199, 1000), run(200, 1)], [69, 1, 0]);
+        assert_eq!(run(u64::MAX, u64::MAX), 0);
+    }
 
     #[test]
     fn pages_are_counted_once_and_those_of_huge_pages_apart() {

@@ -60,6 +60,19 @@ impl FrameEntries<'_> {
         }
         Some(FrameEntry(self.entries.load(index)))
     }
+
+    /// The entry of `gfn`, and how many frames from it on, at most `max`, have the same. They are in
+    /// one page of the table.
+    #[inline]
+    pub(crate) fn alike(&self, gfn: Gfn, max: u64) -> Option<(FrameEntry, u64)> {
+        let entry = self.get(gfn)?;
+        let index = usize::try_from(gfn.get()).ok()?;
+        let in_page = (PAGE_SIZE - (self.gpa + gfn.get() * 8) % PAGE_SIZE) / 8;
+        let most = usize::try_from(max.min(in_page)).unwrap_or(usize::MAX);
+        let end = self.entries.len().min(index.saturating_add(most));
+        let same = (index + 1..end).take_while(|index| self.entries.load(*index) == entry.0).count();
+        Some((entry, same as u64 + 1))
+    }
 }
 
 impl GuestMemory {

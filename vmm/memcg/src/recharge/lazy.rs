@@ -7,7 +7,7 @@ use super::Reach;
 use super::policy::Ancestors;
 use crate::transit::{Ending, Route, TransitId};
 use crate::walk::Chain;
-use crate::{GroupId, Guest, Gva, Memcg, Pages, ScannedPage, Scope, Tid};
+use crate::{GroupId, Guest, Gva, Memcg, Pages, ScannedRun, Scope, Tid};
 
 /// Who owes pages: a task, and the group that is still charged for them.
 type Key = (Tid, GroupId);
@@ -22,6 +22,8 @@ struct Debt {
     cursor: Gva,
     /// At most so many pages are left.
     left: u64,
+    /// Of these, pages that the scan for locked ones has come by.
+    seen: u64,
 }
 
 /// All debts, and whose turn it is.
@@ -38,7 +40,7 @@ impl Debts {
     pub(crate) fn add(&mut self, tid: Tid, from: GroupId, reach: Reach, pages: Pages) {
         self.remove((tid, from));
         let left = pages.get();
-        let debt = Debt { reach, locked: Some(Gva::ZERO), cursor: Gva::ZERO, left };
+        let debt = Debt { reach, locked: Some(Gva::ZERO), cursor: Gva::ZERO, left, seen: 0 };
         self.all.insert((tid, from), debt);
         *self.by_source.entry(from).or_default() += left;
     }
@@ -79,14 +81,26 @@ impl Debts {
     /// Notes how far a debt has been settled: up to where, none for its end.
     fn advance(&mut self, key: Key, which: Which, next: Option<Gva>, settled: u64) {
         let Some(debt) = self.all.get_mut(&key) else { return };
+        let mut left = debt.left.saturating_sub(settled);
         match (which, next) {
-            (Which::Locked, next) => debt.locked = next,
+            (Which::Locked, next) => {
+                debt.locked = next;
+                // Whatever else it came by is all there was.
+                left = if next.is_none() { left.min(debt.seen) } else { left };
+            }
             (Which::Any, Some(next)) => debt.cursor = next,
             (Which::Any, None) => return self.remove(key),
         }
-        let paid = settled.min(debt.left);
-        debt.left -= paid;
+        let paid = debt.left - left;
+        debt.left = left;
         self.pay(key.1, paid);
+    }
+
+    /// Notes that the scan for locked pages has come by others.
+    fn note_seen(&mut self, key: Key, pages: u64) {
+        if let Some(debt) = self.all.get_mut(&key) {
+            debt.seen += pages;
+        }
     }
 
     fn remove(&mut self, key: Key) {
@@ -145,15 +159,14 @@ impl Memcg {
 
     /// Lets one page follow `tid`, which has just touched it again after it was aged; false when it
     /// owes no such page, or there is no room.
-    pub fn settle_touched(&mut self, tid: Tid, page: &ScannedPage) -> bool {
+    pub fn settle_touched(&mut self, tid: Tid, page: &ScannedRun) -> bool {
         let owner = self.tasks.get(tid).and_then(|task| self.tasks.mm_owner(task.tgid));
         let (Some(tid), Some(from)) = (owner, self.owner(page.gfn)) else { return false };
         let Some(debt) = self.debts.all.get(&(tid, from)).copied() else { return false };
         let Some(number) = self.begin_settling((tid, from)) else { return false };
         let mut sweep = self.begin_sweep(number, debt.reach);
-        // Whatever does not move is none of the debt.
-        let _ = self.sweep(&mut sweep, page);
-        let moved = self.end_sweep(sweep).moved;
+        self.sweep(&mut sweep, page);
+        let moved = self.end_sweep(sweep).moved.memsw;
         self.settle_transit(number);
         self.debts.advance((tid, from), Which::Any, Some(debt.cursor), moved);
         moved > 0
@@ -207,23 +220,26 @@ impl Memcg {
             Which::Any => debt.cursor,
         };
         let mut sweep = self.begin_sweep(number, debt.reach);
-        let next = guest.scan(key.0, start, pages_max.max(1), &mut |page| {
-            if which == Which::Any || page.is_locked {
-                // Whatever does not move is none of the debt.
-                let _ = self.sweep(&mut sweep, &page);
+        let (mut ends, mut seen) = (self.ends(number, debt.reach), 0);
+        let next = guest.scan(key.0, start, pages_max.max(1), &mut |run| {
+            if which == Which::Any || run.is_locked {
+                self.sweep(&mut sweep, &run);
+            } else {
+                seen += self.weigh(&mut ends, &run).memsw;
             }
         });
         let haul = self.end_sweep(sweep);
         self.settle_transit(number);
         let is_short = !haul.left.is_empty();
+        self.debts.note_seen(key, if is_short { 0 } else { seen });
         let next = match next {
             // What has found no room is looked at again when it is this debt's turn.
             _ if is_short => Some(start),
             Ok(Some(next)) if next > start => Some(next),
             Ok(_) | Err(_) => None,
         };
-        self.debts.advance(key, which, next, haul.moved);
-        Settled { moved: Pages::new(haul.moved), goes_on: !is_short }
+        self.debts.advance(key, which, next, haul.moved.memsw);
+        Settled { moved: Pages::new(haul.moved.memsw), goes_on: !is_short }
     }
 
     /// Begins to move pages that a debt is about; none when there is nothing to move, in which case

@@ -4,10 +4,10 @@
 //! longer than its page count allows. Nothing seen in one step is believed in the next: every page
 //! is looked at again when it is taken.
 
-use super::policy::{Admission, Attach, Policy, Reach, Release, Rule, Settling, Shortage, Skip};
+use super::policy::{Admission, Attach, Policy, Reach, Release, Rule, Settling, Shortage};
 use super::report::{MoveError, MoveReport, Progress, Scope, plus};
 use super::room::{Room, mapped_at_most, reserve, secure};
-use crate::transit::{Ending, Haul, Route, TransitId};
+use crate::transit::{Ending, Load, Route, TransitId};
 use crate::{GroupId, Guest, Gva, Memcg, Pages, Tid};
 
 /// Steps that only made room before a move gives up, although each of them found some: others may take
@@ -39,8 +39,10 @@ pub struct Move {
     transit: Option<TransitId>,
     phase: Phase,
     cursor: Gva,
-    /// Pages counted before admission.
-    counted: u64,
+    /// What was counted before admission.
+    counted: Load,
+    /// Other groups that are charged for what the task left behind, to be visited after this one.
+    strays: Vec<GroupId>,
     /// Steps that only made room.
     room_steps: u32,
     report: MoveReport,
@@ -83,12 +85,18 @@ impl Move {
             transit: None,
             phase: Phase::Start,
             cursor: Gva::ZERO,
-            counted: 0,
+            counted: Load::NOTHING,
+            strays: Vec::new(),
             room_steps: 0,
             report: MoveReport::default(),
         };
-        if from != to && !reach.is_nothing() && rule.settling == Settling::Now {
-            this.transit = Some(this.depart(memcg, from, to)?);
+        if from == to && rule.shortage == Shortage::LeaveForeign {
+            // The task is here already: what it had to leave behind may find room by now.
+            let process = memcg.tasks.get(tid).ok_or(MoveError::NoSuchTask)?.tgid;
+            this.strays = memcg.left_in(process);
+            this.next_strays(memcg)?;
+        } else if from != to && rule.settling == Settling::Now {
+            this.transit = this.depart(memcg)?;
         }
         Ok(this)
     }
@@ -123,7 +131,25 @@ impl Move {
         self.rule.policy
     }
 
-    fn depart(&self, memcg: &mut Memcg, from: u32, to: u32) -> Result<TransitId, MoveError> {
+    /// Goes on to the next group that has pages which the task left behind; false after the last.
+    fn next_strays(&mut self, memcg: &mut Memcg) -> Result<bool, MoveError> {
+        while let Some(group) = self.strays.pop() {
+            // A group that was removed meanwhile has none.
+            let Ok(from) = memcg.groups.index(group) else { continue };
+            self.from = from;
+            self.transit = self.depart(memcg)?;
+            return Ok(self.transit.is_some());
+        }
+        Ok(false)
+    }
+
+    /// Begins to take pages from the source, if any are to move.
+    fn depart(&self, memcg: &mut Memcg) -> Result<Option<TransitId>, MoveError> {
+        if self.reach.is_nothing() {
+            return Ok(None);
+        }
+        let (from, to) = (self.from, memcg.groups.index(self.dest));
+        let to = to.map_err(|_| MoveError::DeadGroup)?;
         let ending = match self.rule.shortage {
             Shortage::RollBack => Ending::RollBack,
             Shortage::Stop | Shortage::LeaveForeign => Ending::Settle,
@@ -133,7 +159,7 @@ impl Move {
         if self.rule.attach == Attach::Last && self.reach.anon {
             memcg.mark_movers(transit.number(), Some(transit.number()));
         }
-        Ok(transit)
+        Ok(Some(transit))
     }
 
     fn advance(
@@ -180,7 +206,7 @@ impl Move {
         self.attach(memcg)?;
         if self.rule.settling == Settling::Later && !self.reach.is_nothing() && from != self.dest {
             let pages = memcg.groups.at(memcg.groups.index(from).expect("a task's group lives"));
-            let pages = pages.gauges.within(self.reach);
+            let pages = pages.gauges.within(self.reach).memsw;
             let pages = Pages::new(pages.min(mapped_at_most(guest, self.tid)));
             memcg.debts.add(self.tid, from, self.reach, pages);
         }
@@ -218,11 +244,10 @@ impl Move {
         pages_max: u64,
     ) -> Result<Progress, MoveError> {
         let mut ends = memcg.ends(number, self.reach);
-        let mut counted = 0;
-        let next = guest.scan(self.tid, self.cursor, pages_max, &mut |page| {
-            counted += u64::from(memcg.movable(&mut ends, &page).is_ok());
+        let counted = &mut self.counted;
+        let next = guest.scan(self.tid, self.cursor, pages_max, &mut |run| {
+            *counted += memcg.weigh(&mut ends, &run);
         })?;
-        self.counted += counted;
         if self.goes_on(next)? {
             return Ok(Progress::More);
         }
@@ -271,35 +296,28 @@ impl Move {
         pages_max: u64,
     ) -> Result<Progress, MoveError> {
         let mut sweep = memcg.begin_sweep(number, self.reach);
-        let (skipped_before, skipped) = (self.report.skipped, &mut self.report.skipped);
-        let scanned = guest.scan(self.tid, self.cursor, pages_max, &mut |page| match memcg
-            .sweep(&mut sweep, &page)
-        {
-            Ok(()) => {}
-            Err(Skip::There) => memcg.unmark_foreign(page.gfn),
-            Err(skip) => skipped.count(skip),
+        let scanned = guest.scan(self.tid, self.cursor, pages_max, &mut |run| {
+            memcg.sweep(&mut sweep, &run);
         });
         let mut haul = memcg.end_sweep(sweep);
         let next = scanned?;
         if !haul.left.is_empty() {
             let left = std::mem::take(&mut haul.left);
-            let wanted = u64::try_from(left.len()).unwrap_or(u64::MAX);
-            let room = secure(memcg, guest, number, wanted);
+            let room = secure(memcg, guest, number, haul.lacking);
             let later = memcg.take(number, self.reach, &left);
-            haul = Haul { moved: haul.moved + later.moved, ..later };
+            haul = haul.and(later);
             if room == Room::Some && self.may_wait_for_room() {
                 // The same pages again, when the guest has run: those that moved are there by then.
-                self.report.moved = plus(self.report.moved, haul.moved);
-                self.report.skipped = skipped_before;
+                self.count_moved(haul.moved);
                 return Ok(Progress::More);
             }
         }
-        self.report.moved = plus(self.report.moved, haul.moved);
-        self.report.skipped.not_backed = plus(self.report.skipped.not_backed, haul.gone);
+        self.count_moved(haul.moved);
+        self.report.skipped += haul.skipped;
         let left = u64::try_from(haul.left.len()).unwrap_or(u64::MAX);
         self.report.failed = plus(self.report.failed, left);
         if self.rule.shortage == Shortage::LeaveForeign {
-            memcg.leave_behind(number, &haul.left);
+            memcg.leave_behind(self.tid, self.from, &haul.left);
         }
         let short = left > 0 || memcg.transits.at(number).is_short();
         if short && self.rule.shortage == Shortage::RollBack {
@@ -314,10 +332,18 @@ impl Move {
         }
         self.carry_huge(memcg)?;
         memcg.settle_transit(number);
+        if self.next_strays(memcg)? {
+            return Ok(Progress::More);
+        }
         if self.rule.attach == Attach::Last {
             self.attach(memcg)?;
         }
         Ok(Progress::Done(self.report))
+    }
+
+    fn count_moved(&mut self, moved: Load) {
+        self.report.moved = plus(self.report.moved, moved.memsw);
+        self.report.swapped = plus(self.report.swapped, moved.memsw - moved.memory);
     }
 
     /// Moves the cursor; false, with the cursor back at the start, when the scan was complete.

@@ -128,7 +128,7 @@ pub(crate) enum Skip {
     ForeignOwner,
     /// A page of a kind that stays.
     Kind,
-    /// Nothing is charged for it, or it is on swap.
+    /// Nothing is charged for it.
     NotBacked,
     /// It has moved already.
     There,

@@ -46,6 +46,8 @@ pub enum Progress {
 pub struct MoveReport {
     /// Pages that were found and moved. Pages faulted in during the move are not among them.
     pub moved: Pages,
+    /// Of these, pages that were on swap.
+    pub swapped: Pages,
     /// Pages that were not to move, by reason.
     pub skipped: Skipped,
     /// Pages that were to move and had no room.
@@ -61,13 +63,13 @@ pub struct Skipped {
     pub foreign_owner: Pages,
     /// Of a kind that does not move.
     pub kind: Pages,
-    /// Without a charge, or on swap.
+    /// Without a charge.
     pub not_backed: Pages,
 }
 
 impl Skipped {
-    /// Counts one page.
-    pub(super) fn count(&mut self, skip: Skip) {
+    /// Counts pages.
+    pub(crate) fn count(&mut self, skip: Skip, more: u64) {
         let pages = match skip {
             Skip::Shared => &mut self.shared,
             Skip::ForeignOwner => &mut self.foreign_owner,
@@ -75,7 +77,16 @@ impl Skipped {
             Skip::NotBacked => &mut self.not_backed,
             Skip::There => return,
         };
-        *pages = plus(*pages, 1);
+        *pages = plus(*pages, more);
+    }
+}
+
+impl std::ops::AddAssign for Skipped {
+    fn add_assign(&mut self, more: Self) {
+        self.shared = plus(self.shared, more.shared.get());
+        self.foreign_owner = plus(self.foreign_owner, more.foreign_owner.get());
+        self.kind = plus(self.kind, more.kind.get());
+        self.not_backed = plus(self.not_backed, more.not_backed.get());
     }
 }
 

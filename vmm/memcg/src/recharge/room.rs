@@ -1,5 +1,6 @@
 //! Room for the pages of a move.
 
+use crate::transit::Load;
 use crate::{ChargeError, Guest, Memcg, Tid};
 
 /// Tries at making room in one step: each takes a bounded number of pages, and the guest stands still.
@@ -16,38 +17,36 @@ pub(super) enum Room {
     None,
 }
 
-/// Charges the destination for all of `pages` or for none, reclaiming for a while if that helps.
-pub(super) fn reserve(memcg: &mut Memcg, guest: &mut dyn Guest, number: u32, pages: u64) -> Room {
+/// Charges the destination for all of `load` or for nothing, reclaiming for a while if that helps.
+pub(super) fn reserve(memcg: &mut Memcg, guest: &mut dyn Guest, number: u32, load: Load) -> Room {
     for _ in 0..TRIES_PER_STEP {
-        let (group, resource) = match memcg.precharge(number, pages) {
+        let (group, resource) = match memcg.precharge(number, load) {
             Ok(()) => return Room::Enough,
             Err(ChargeError::Refused { group, resource }) => (group, resource),
             Err(_) => return Room::None,
         };
-        if !memcg.make_room(guest, group, resource, pages) {
+        if !memcg.make_room(guest, group, resource, load.get(resource)) {
             return Room::None;
         }
     }
     Room::Some
 }
 
-/// Sees to it that `wanted` pages are precharged, or as many as there is room for after reclaiming for
-/// a while. A refusal is counted once for each time that reclaim is asked for help.
-pub(super) fn secure(memcg: &mut Memcg, guest: &mut dyn Guest, number: u32, wanted: u64) -> Room {
+/// Sees to it that `wanted` is precharged, or as much as there is room for after reclaiming for a while. A refusal is counted once for each time that reclaim is asked for help.
+pub(super) fn secure(memcg: &mut Memcg, guest: &mut dyn Guest, number: u32, wanted: Load) -> Room {
     for _ in 0..TRIES_PER_STEP {
         let short = memcg.precharge_up_to(number, wanted);
-        if short == 0 {
+        if short == Load::NOTHING {
             return Room::Enough;
         }
-        let Err(ChargeError::Refused { group, resource }) = memcg.precharge(number, 1) else {
-            return Room::None;
-        };
-        if !memcg.make_room(guest, group, resource, short) {
+        let refused = memcg.precharge(number, short.min(Load::ONE));
+        let Err(ChargeError::Refused { group, resource }) = refused else { return Room::None };
+        if !memcg.make_room(guest, group, resource, short.get(resource)) {
             return Room::None;
         }
     }
     match memcg.precharge_up_to(number, wanted) {
-        0 => Room::Enough,
+        Load::NOTHING => Room::Enough,
         _ => Room::Some,
     }
 }

@@ -4,24 +4,33 @@
 //! destination is charged for all pages of a step before the step is over. Nobody else can look at
 //! the counters in between.
 
-use super::{Ending, Transit};
-use crate::frames::{Flag, Frame};
+use super::{Ending, Load, Transit};
+use crate::frames::Frame;
 use crate::gauges::Gauges;
 use crate::lists::Strand;
 use crate::owners::{Holder, SlotId};
-use crate::recharge::{Reach, Skip};
-use crate::walk::USER;
-use crate::{ChargeError, Gfn, Gva, Kind, Memcg, ScannedPage};
+use crate::recharge::{Reach, Skip, Skipped};
+use crate::{ChargeError, Gfn, Gva, Kind, Memcg, Pages, ScannedRun};
 
 /// What became of pages that were to move.
 #[derive(Debug, Default)]
 pub(crate) struct Haul {
     /// Pages the destination owns now.
-    pub(crate) moved: u64,
-    /// Pages that were freed, swapped out or charged to someone else meanwhile.
-    pub(crate) gone: u64,
-    /// Pages that there was no room for. They are the source's.
+    pub(crate) moved: Load,
+    /// Pages that were not to move.
+    pub(crate) skipped: Skipped,
+    /// Pages that there was no room for, and what they weigh. They are the source's.
     pub(crate) left: Vec<Gfn>,
+    pub(crate) lacking: Load,
+}
+
+impl Haul {
+    /// This, and what a second look at what was left has brought.
+    pub(crate) fn and(mut self, later: Self) -> Self {
+        self.moved += later.moved;
+        self.skipped += later.skipped;
+        Self { left: later.left, lacking: later.lacking, ..self }
+    }
 }
 
 /// The two ends of a move, and what goes from one to the other.
@@ -43,11 +52,11 @@ pub(crate) struct Sweep {
     ends: Ends,
     /// What moved frames name.
     slot: SlotId,
-    /// So many pages fit.
-    room: u64,
+    /// So much fits besides what has moved.
+    room: Load,
     /// The entry of the last frames that moved, what it has become, and how many were not counted yet.
-    run: Option<(Frame, Frame)>,
-    run_frames: u32,
+    row: Option<(Frame, Frame)>,
+    row_frames: u64,
     /// The last of these that are neighbours in their list, and still in the source's.
     strand: Option<Strand>,
     taken: Gauges,
@@ -55,35 +64,31 @@ pub(crate) struct Sweep {
 }
 
 impl Memcg {
-    /// Charges the destination for `pages` that are to come.
-    pub(crate) fn precharge(&mut self, number: u32, pages: u64) -> Result<(), ChargeError> {
+    /// Charges the destination for pages that are to come.
+    pub(crate) fn precharge(&mut self, number: u32, load: Load) -> Result<(), ChargeError> {
         let chain = self.transits.at(number).destination();
-        self.try_charge_chain(chain, USER, pages)?;
-        self.transits.at_mut(number).precharged += pages;
+        self.try_charge_load(chain, load)?;
+        self.transits.at_mut(number).precharged += load;
         Ok(())
     }
 
-    /// Charges the destination until `wanted` pages are precharged or there is no room; returns how
-    /// many are missing. Nobody is refused, hence no failure is counted.
-    pub(crate) fn precharge_up_to(&mut self, number: u32, wanted: u64) -> u64 {
+    /// Charges the destination until `wanted` is precharged or there is no room; returns what is
+    /// missing. Nobody is refused, hence no failure is counted.
+    pub(crate) fn precharge_up_to(&mut self, number: u32, wanted: Load) -> Load {
         let transit = self.transits.at(number);
         let chain = transit.destination();
         let missing = wanted.saturating_sub(transit.precharged);
-        let pages = missing.min(self.room(chain));
-        self.charge_chain(chain, USER, pages);
-        self.transits.at_mut(number).precharged += pages;
-        missing - pages
+        let fits = missing.min(self.room_for_load(chain));
+        self.charge_load(chain, fits);
+        self.transits.at_mut(number).precharged += fits;
+        missing.saturating_sub(fits)
     }
 
-    /// Tells whether the limits of the destination are high enough for a move of `pages` more, were
+    /// Tells whether the limits of the destination are high enough for a move of `load` more, were
     /// it empty.
-    pub(crate) fn could_ever_hold(&self, number: u32, pages: u64) -> bool {
+    pub(crate) fn could_ever_hold(&self, number: u32, load: Load) -> bool {
         let transit = self.transits.at(number);
-        let pages = pages.saturating_add(transit.joined);
-        self.chain(transit.destination()).all(|index| {
-            let group = self.groups.at(index);
-            USER.iter().all(|resource| pages <= group.counter(*resource).limit().get())
-        })
+        self.could_ever_hold_load(transit.destination(), load.saturating_add(transit.joined))
     }
 
     /// Returns the two ends of a move, for [`Memcg::movable`].
@@ -92,21 +97,33 @@ impl Memcg {
         Ends { from, to, reach, like: None, is_private: false }
     }
 
+    /// Returns what of a run that a scan found is to move.
+    pub(crate) fn weigh(&self, ends: &mut Ends, run: &ScannedRun) -> Load {
+        let mut load = Load::NOTHING;
+        let (mut at, end) = run.bounds();
+        while at < end {
+            let pages = self.frames.alike(Gfn::new(at), end - at).max(1);
+            if let Ok(frame) = self.movable(ends, Gfn::new(at), run.mapcount) {
+                load += Load::of(frame, pages);
+            }
+            at += pages;
+        }
+        load
+    }
+
     /// Returns the entry of a page that a scan found, or why the page does not move.
     #[inline]
-    pub(crate) fn movable(&self, ends: &mut Ends, page: &ScannedPage) -> Result<Frame, Skip> {
-        let frame = self.frames.get(page.gfn).map_err(|_| Skip::NotBacked)?;
+    fn movable(&self, ends: &mut Ends, gfn: Gfn, mapcount: u32) -> Result<Frame, Skip> {
+        let frame = self.frames.get(gfn).map_err(|_| Skip::NotBacked)?;
         if Some(frame) != ends.like {
-            return self.compare(ends, frame, page.mapcount);
+            return self.compare(ends, frame, mapcount);
         }
-        if ends.is_private && page.mapcount > 1 { Err(Skip::Shared) } else { Ok(frame) }
+        if ends.is_private && mapcount > 1 { Err(Skip::Shared) } else { Ok(frame) }
     }
 
     /// Finds out whether a frame moves that does not look like the last one that did.
     fn compare(&self, ends: &mut Ends, frame: Frame, mapcount: u32) -> Result<Frame, Skip> {
-        let Some(kind) = frame.kind().filter(|_| !frame.has(Flag::Swapped)) else {
-            return Err(Skip::NotBacked);
-        };
+        let kind = frame.kind().ok_or(Skip::NotBacked)?;
         let (_, holder) = self.owners.resolve(frame.owner());
         if holder.group() == ends.to {
             return Err(Skip::There);
@@ -123,48 +140,82 @@ impl Memcg {
     /// Begins a step in which pages are taken: as many as were precharged and as there is room for.
     pub(crate) fn begin_sweep(&self, number: u32, reach: Reach) -> Sweep {
         let transit = self.transits.at(number);
+        let room = self.room_for_load(transit.destination());
         Sweep {
             number,
             ends: self.ends(number, reach),
             slot: transit.slot,
-            room: transit.precharged.saturating_add(self.room(transit.destination())),
-            run: None,
-            run_frames: 0,
+            room: room.saturating_add(transit.precharged),
+            row: None,
+            row_frames: 0,
             strand: None,
             taken: Gauges::default(),
             haul: Haul::default(),
         }
     }
 
-    /// Makes the destination the owner of a page that a scan found, if there is room, or says why the
-    /// page does not move.
+    /// Makes the destination the owner of pages that a scan found, as far as there is room.
     #[inline]
-    pub(crate) fn sweep(&mut self, sweep: &mut Sweep, page: &ScannedPage) -> Result<(), Skip> {
-        let frame = self.movable(&mut sweep.ends, page)?;
-        if sweep.haul.moved == sweep.room {
-            sweep.haul.left.push(page.gfn);
-            return Ok(());
+    pub(crate) fn sweep(&mut self, sweep: &mut Sweep, run: &ScannedRun) {
+        let (mut at, end) = run.bounds();
+        while at < end {
+            at += self.sweep_row(sweep, run, (Gfn::new(at), end - at));
         }
-        let becomes = match sweep.run {
-            Some((like, becomes)) if like == frame => becomes,
-            Some(_) | None => self.begin_run(sweep, frame),
+    }
+
+    /// Does that for the first pages of a run that are alike; returns how many it looked at.
+    fn sweep_row(&mut self, sweep: &mut Sweep, run: &ScannedRun, (gfn, max): (Gfn, u64)) -> u64 {
+        let frame = match self.movable(&mut sweep.ends, gfn, run.mapcount) {
+            Ok(frame) => frame,
+            Err(skip) => {
+                let pages = self.frames.alike(gfn, max).max(1);
+                sweep.haul.skipped.count(skip, pages);
+                return pages;
+            }
         };
-        sweep.run_frames += 1;
-        sweep.haul.moved += 1;
-        self.frames.set(page.gfn, becomes);
-        let one = Strand::one(page.gfn);
+        let fits = sweep.room.holds(frame);
+        if fits == 0 {
+            let pages = self.frames.alike(gfn, max);
+            sweep.haul.left.extend((0..pages).map(|offset| Gfn::new(gfn.get() + offset)));
+            sweep.haul.lacking += Load::of(frame, pages);
+            return pages;
+        }
+        let entries = match sweep.row {
+            Some(entries) if entries.0 == frame => entries,
+            Some(_) | None => self.begin_row(sweep, frame),
+        };
+        let pages = match frame.sort() {
+            Some(_) => self.take_listed(sweep, (gfn, max.min(fits)), entries),
+            None => self.frames.replace_alike(gfn, max.min(fits), entries),
+        };
+        let load = Load::of(frame, pages);
+        sweep.row_frames += pages;
+        sweep.haul.moved += load;
+        sweep.room = sweep.room.saturating_sub(load);
+        pages
+    }
+
+    /// Takes frames that lie side by side in memory and in their list; returns how many.
+    #[inline]
+    fn take_listed(
+        &mut self,
+        sweep: &mut Sweep,
+        (gfn, max): (Gfn, u64),
+        entries: (Frame, Frame),
+    ) -> u64 {
+        let strand = Strand::replace(&mut self.frames, gfn, max, entries);
         let has_neighbour =
-            sweep.strand.as_mut().is_some_and(|strand| strand.extend(&self.frames, one));
+            sweep.strand.as_mut().is_some_and(|last| last.extend(&self.frames, strand));
         if !has_neighbour {
             self.pass_on(sweep);
-            sweep.strand = Some(one);
+            sweep.strand = Some(strand);
         }
-        Ok(())
+        strand.len()
     }
 
     /// Lets neighbours go from the source's list to the one in the same place of who owns them now.
     fn pass_on(&mut self, sweep: &mut Sweep) {
-        let (Some(strand), Some((_, frame))) = (sweep.strand.take(), sweep.run) else { return };
+        let (Some(strand), Some((_, frame))) = (sweep.strand.take(), sweep.row) else { return };
         let Some(sort) = frame.sort() else { return };
         let source = &mut self.groups.at_mut(sweep.ends.from).lru;
         source.list_mut(sort, frame.place()).unlink_strand(&mut self.frames, strand);
@@ -178,20 +229,21 @@ impl Memcg {
 
     /// Charges the destination for the pages that were taken, and counts them.
     pub(crate) fn end_sweep(&mut self, mut sweep: Sweep) -> Haul {
-        self.end_run(&mut sweep);
+        self.end_row(&mut sweep);
         let Sweep { number, slot, haul, taken, ends, .. } = sweep;
         let transit = self.transits.at_mut(number);
         let precharged = haul.moved.min(transit.precharged);
         transit.precharged -= precharged;
         transit.held += haul.moved;
         if transit.ending == Ending::RollBack {
-            transit.gauges.merge(&taken.at_home());
+            transit.gauges.merge(&taken);
         }
         let chain = transit.destination();
-        self.charge_chain(chain, USER, haul.moved - precharged);
-        self.owners.get(slot, u32::try_from(haul.moved).expect("a step is part of the frames"));
+        self.charge_load(chain, haul.moved.saturating_sub(precharged));
+        let frames = u32::try_from(haul.moved.memsw).expect("a step is part of the frames");
+        self.owners.get(slot, frames);
         self.book(ends.from, |gauges, _| gauges.unmerge(&taken));
-        self.book(ends.to, |gauges, _| gauges.merge(&taken.at_home()));
+        self.book(ends.to, |gauges, _| gauges.merge(&taken));
         haul
     }
 
@@ -199,59 +251,38 @@ impl Memcg {
     /// looked at anew; who maps them has not changed.
     pub(crate) fn take(&mut self, number: u32, reach: Reach, pages: &[Gfn]) -> Haul {
         let mut sweep = self.begin_sweep(number, reach);
-        for &gfn in pages {
+        for row in pages.chunk_by(|a, b| a.get() + 1 == b.get()) {
+            let Some(&gfn) = row.first() else { continue };
+            let pages = Pages::new(u64::try_from(row.len()).unwrap_or(u64::MAX));
             let kind = self.kind(gfn).unwrap_or(Kind::Anon);
-            let page = ScannedPage { gva: Gva::ZERO, gfn, kind, mapcount: 1, is_locked: false };
-            sweep.haul.gone += u64::from(self.sweep(&mut sweep, &page).is_err());
+            let (gva, mapcount, is_locked) = (Gva::ZERO, 1, false);
+            self.sweep(&mut sweep, &ScannedRun { gva, gfn, pages, kind, mapcount, is_locked });
         }
         self.end_sweep(sweep)
     }
 
-    /// Begins a row of frames that look like `frame`; returns what they become.
-    fn begin_run(&mut self, sweep: &mut Sweep, frame: Frame) -> Frame {
-        self.end_run(sweep);
-        let becomes = frame.with_owner(sweep.slot).without(Flag::Foreign);
-        sweep.run = Some((frame, becomes));
-        becomes
+    /// Begins a row of frames that look like `frame`; returns that, and what they become.
+    fn begin_row(&mut self, sweep: &mut Sweep, frame: Frame) -> (Frame, Frame) {
+        self.end_row(sweep);
+        let entries = (frame, frame.with_owner(sweep.slot).with_stray(None));
+        sweep.row = Some(entries);
+        entries
     }
 
     /// Counts a row of frames, and lets go of what they named.
-    fn end_run(&mut self, sweep: &mut Sweep) {
+    fn end_row(&mut self, sweep: &mut Sweep) {
         self.pass_on(sweep);
-        let frames = std::mem::take(&mut sweep.run_frames);
-        if let (Some((frame, _)), true) = (sweep.run.take(), frames > 0) {
-            sweep.taken.add_many(frame, u64::from(frames));
+        let frames = std::mem::take(&mut sweep.row_frames);
+        if let (Some((frame, _)), true) = (sweep.row.take(), frames > 0) {
+            sweep.taken.add_many(frame, frames);
+            self.drop_strays(frame, frames);
+            let frames = u32::try_from(frames).expect("a step is part of the frames");
             self.put_slot_many(frame.owner(), frames);
         }
     }
 
-    /// Returns how many pages of the source a move could take along, if its task had all of them.
-    pub(crate) fn movable_at_most(&self, number: u32, reach: Reach) -> u64 {
+    /// Returns what a move could take of the source at most, if its task had all of it.
+    pub(crate) fn movable_at_most(&self, number: u32, reach: Reach) -> Load {
         self.groups.at(self.transits.at(number).from).gauges.within(reach)
-    }
-
-    /// Notes that frames of the source stay behind although their task is leaving.
-    pub(crate) fn leave_behind(&mut self, number: u32, frames: &[Gfn]) {
-        let mut left = 0;
-        for gfn in frames {
-            let Ok(frame) = self.frames.get(*gfn) else { continue };
-            if frame.is_charged() && !frame.has(Flag::Foreign) {
-                self.frames.set(*gfn, frame.with(Flag::Foreign));
-                left += 1;
-            }
-        }
-        let Transit { from, to, .. } = *self.transits.at(number);
-        self.book(from, |gauges, _| gauges.add_foreign(left));
-        if left > 0 {
-            self.strays.add(self.groups.at(to).id, self.groups.at(from).id, left);
-        }
-    }
-
-    /// Notes that the task of a frame that had stayed behind has come to its owner.
-    pub(crate) fn unmark_foreign(&mut self, gfn: Gfn) {
-        let Ok(frame) = self.frames.get(gfn) else { return };
-        if frame.has(Flag::Foreign) {
-            self.replace(gfn, frame, frame.without(Flag::Foreign));
-        }
     }
 }

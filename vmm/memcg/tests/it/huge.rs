@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use memcg::{
     Abi, Config, Evicted, Gfn, GroupId, Guest, Gva, Hierarchy, HugeMap, HugeSize, HugeUse, Kind,
-    Memcg, Move, Offline, Pages, Policy, Progress, Resource, ScanError, ScannedPage, Scope, Tid,
+    Memcg, Move, Offline, Pages, Policy, Progress, Resource, ScanError, ScannedRun, Scope, Tid,
 };
 use proptest::prelude::{Strategy, prop_oneof};
 use proptest::{prop_assert_eq, proptest};
@@ -185,7 +185,7 @@ impl Guest for Empty {
         _: Tid,
         _: Gva,
         _: u64,
-        _: &mut dyn FnMut(ScannedPage),
+        _: &mut dyn FnMut(ScannedRun),
     ) -> Result<Option<Gva>, ScanError> {
         Ok(None)
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use memcg::{
     Abi, ChargeError, Config, Evicted, Gfn, GroupId, Guest, Gva, Hierarchy, Kind, Memcg, Move,
     MoveError, MoveReport, Offline, Pages, Payer, Policy, Progress, Resource, ScanError,
-    ScannedPage, Scope, Tid,
+    ScannedRun, Scope, Tid,
 };
 
 /// The guest: who maps what.
@@ -19,6 +19,8 @@ pub(crate) struct FakeGuest {
     /// Frames that are locked in memory.
     pub(crate) locked: BTreeSet<Gfn>,
     free: Vec<Gfn>,
+    /// Pages that can still be written to swap.
+    pub(crate) slots: u64,
     /// Frames without a mapping that reclaim may give up.
     pub(crate) clean: Vec<Gfn>,
     pub(crate) killed: Vec<Tid>,
@@ -33,20 +35,27 @@ impl Guest for FakeGuest {
         tid: Tid,
         from: Gva,
         pages_max: u64,
-        visit: &mut dyn FnMut(ScannedPage),
+        visit: &mut dyn FnMut(ScannedRun),
     ) -> Result<Option<Gva>, ScanError> {
         let tgid = self.tgids.get(&tid).ok_or(ScanError::NoSuchTask(tid))?;
-        let mut visited = 0;
+        let (mut visited, mut last) = (0, None::<ScannedRun>);
         for (&page, &(gfn, kind)) in self.spaces[tgid].range(from.get()..) {
             if visited == pages_max {
+                last.into_iter().for_each(visit);
                 return Ok(Some(Gva::new(page)));
             }
             visited += 1;
             self.longest_scan = self.longest_scan.max(visited);
             let (gva, mapcount) = (Gva::new(page), self.mapcounts[&gfn]);
             let is_locked = self.locked.contains(&gfn);
-            visit(ScannedPage { gva, gfn, kind, mapcount, is_locked });
+            let one = ScannedRun { gva, gfn, pages: Pages::ONE, kind, mapcount, is_locked };
+            if let Some(run) = last.as_mut().filter(|run| is_next(run, &one)) {
+                run.pages = Pages::new(run.pages.get() + 1);
+            } else {
+                last.replace(one).into_iter().for_each(&mut *visit);
+            }
         }
+        last.into_iter().for_each(visit);
         Ok(None)
     }
 
@@ -59,15 +68,28 @@ impl Guest for FakeGuest {
         pages
             .iter()
             .map(|(gfn, _)| {
-                let Some(place) = self.clean.iter().position(|clean| clean == gfn) else {
-                    return Evicted::Failed;
-                };
-                self.clean.remove(place);
-                self.free.push(*gfn);
-                Evicted::Dropped
+                if let Some(place) = self.clean.iter().position(|clean| clean == gfn) {
+                    self.clean.remove(place);
+                    self.free.push(*gfn);
+                    return Evicted::Dropped;
+                }
+                let has_slot = self.slots > 0;
+                self.slots -= u64::from(has_slot);
+                if has_slot { Evicted::Swapped } else { Evicted::Failed }
             })
             .collect()
     }
+
+    fn swap_free(&self) -> Pages {
+        Pages::new(self.slots)
+    }
+}
+
+/// Tells whether a page goes on where a run ends, and looks the same.
+fn is_next(run: &ScannedRun, one: &ScannedRun) -> bool {
+    let (gva, gfn) = (run.gva.get() + run.pages.get(), run.gfn.get() + run.pages.get());
+    let looks = |run: &ScannedRun| (run.kind, run.mapcount, run.is_locked);
+    (gva, gfn) == (one.gva.get(), one.gfn.get()) && looks(run) == looks(one)
 }
 
 /// A guest and its accounting.
@@ -151,6 +173,26 @@ impl Machine {
         Ok(())
     }
 
+    /// Touches a page that is on swap, if it is; tells whether it is in memory now.
+    pub(crate) fn bring(&mut self, tid: Tid, page: u64) -> bool {
+        let Some((gfn, _)) = self.guest.spaces[&self.guest.tgids[&tid]].get(&page) else {
+            return false;
+        };
+        let was_away = self.memcg.is_swapped(*gfn);
+        if was_away && self.memcg.try_swap_in(*gfn).is_ok() {
+            self.guest.slots += 1;
+        }
+        self.memcg.is_backed(*gfn)
+    }
+
+    /// Writes pages of a task to swap.
+    pub(crate) fn swap_out(&mut self, tid: Tid, pages: std::ops::Range<u64>) {
+        let space = &self.guest.spaces[&self.guest.tgids[&tid]];
+        for (gfn, _) in space.range(pages).map(|(_, page)| *page) {
+            assert!(self.memcg.swap_out(gfn), "a mapped page is in memory");
+        }
+    }
+
     /// Charges `pages` of clean page cache to a group.
     pub(crate) fn cache(&mut self, group: GroupId, pages: u64) -> Result<(), ChargeError> {
         for _ in 0..pages {
@@ -170,6 +212,7 @@ impl Machine {
         let mapcount = self.guest.mapcounts.get_mut(&gfn).unwrap();
         *mapcount -= 1;
         if *mapcount == 0 {
+            self.guest.slots += u64::from(self.memcg.is_swapped(gfn));
             assert!(self.memcg.uncharge(gfn), "a mapped frame was charged");
             self.guest.free.push(gfn);
         }
@@ -225,6 +268,10 @@ impl Machine {
 
     pub(crate) fn usage(&self, group: GroupId) -> u64 {
         self.memcg.counter(group, Resource::Memory).unwrap().usage().get()
+    }
+
+    pub(crate) fn memsw(&self, group: GroupId) -> u64 {
+        self.memcg.counter(group, Resource::Memsw).unwrap().usage().get()
     }
 
     /// Returns who owns the page that a task has mapped there.

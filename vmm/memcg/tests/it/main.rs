@@ -11,3 +11,5 @@ mod moves;
 mod patterns;
 mod policies;
 mod reclaim;
+mod strays;
+mod swapped;

@@ -1,8 +1,7 @@
 //! What each policy promises.
 
 use memcg::{
-    Config, Gva, Hierarchy, Kind, MoveError, Offline, Pages, Policy, Progress, Resource,
-    ScannedPage,
+    Config, Gva, Hierarchy, Kind, MoveError, Offline, Pages, Policy, Progress, Resource, ScannedRun,
 };
 
 use crate::machine::Machine;
@@ -183,14 +182,18 @@ fn lazy_pages_that_are_locked_in_memory_settle_first() {
             m.guest.locked.insert(gfn);
         }
     }
+    // Others have pages as well: how many of them wait, only the scan for locked ones tells.
+    m.process(3, a, 30);
     m.migrate(tid, b).unwrap();
+    assert_eq!(m.memcg.stat(a).unwrap().local.lazy_pending.get(), 50);
     while m.usage(b) < 3 {
         assert!(m.memcg.settle(&mut m.guest, 4).goes_on);
     }
+    assert_eq!(m.memcg.stat(a).unwrap().local.lazy_pending.get(), 17);
     let settled: Vec<u64> = (0..20).filter(|page| m.owner(tid, *page) == Some(b)).collect();
     assert_eq!(settled, locked);
     while m.settle(4) > 0 {}
-    assert_eq!((m.usage(a), m.usage(b)), (0, 20));
+    assert_eq!((m.usage(a), m.usage(b)), (30, 20));
     assert_eq!(m.memcg.check(), []);
 }
 
@@ -203,7 +206,7 @@ fn a_lazy_page_that_its_task_touches_again_settles_at_once() {
     m.migrate(tid, b).unwrap();
     let page = |m: &Machine, tid, at: usize| {
         let (page, gfn, kind, mapcount) = m.pages(tid)[at];
-        ScannedPage { gva: Gva::new(page), gfn, kind, mapcount, is_locked: false }
+        ScannedRun { gva: Gva::new(page), gfn, pages: Pages::ONE, kind, mapcount, is_locked: false }
     };
     let (five, six, seven) = (page(&m, tid, 5), page(&m, tid, 6), page(&m, tid, 7));
     assert!(m.memcg.settle_touched(tid, &five));
@@ -313,36 +316,4 @@ fn moves_between_walled_groups_touch_just_the_two() {
     assert_eq!(m.migrate(tid, b), Err(MoveError::NoMemory));
     assert_eq!((m.usage(a), m.usage(b)), (11, 0));
     assert_eq!(m.memcg.check(), []);
-}
-
-#[test]
-fn a_swapped_page_stays_where_it_is() {
-    let mut m = Machine::new(64, Policy::Rollback);
-    let (a, b) = (m.group("a", 20), m.group("b", 20));
-    let tid = m.process(2, a, 10);
-    let (_, gfn, ..) = m.pages(tid)[3];
-    assert!(m.memcg.swap_out(gfn));
-    let report = m.migrate(tid, b).unwrap();
-    assert_eq!((report.moved.get(), report.skipped.not_backed.get()), (9, 1));
-    assert_eq!((m.usage(a), m.usage(b)), (0, 9));
-    assert_eq!(m.memcg.counter(a, Resource::Memsw).unwrap().usage(), Pages::ONE);
-    assert_eq!(m.memcg.check(), []);
-}
-
-#[test]
-fn pages_swapped_out_half_way_come_back_with_the_rest() {
-    let mut m = Machine::new(64, Policy::Rollback);
-    let (a, b) = (m.group("a", 20), m.group("b", 20));
-    let tid = m.process(2, a, 10);
-    let mut one = m.begin(tid, b).unwrap();
-    assert_eq!(m.step(&mut one, 5), Ok(Progress::More));
-    let (_, gfn, ..) = m.pages(tid)[0];
-    assert!(m.memcg.swap_out(gfn));
-    assert_eq!(m.memcg.check(), []);
-    one.abort(&mut m.memcg);
-    assert_eq!((m.usage(a), m.usage(b)), (9, 0));
-    assert_eq!(m.memcg.counter(a, Resource::Memsw).unwrap().usage().get(), 10);
-    assert_eq!(m.memcg.check(), []);
-    m.memcg.swap_in(gfn).unwrap();
-    assert_eq!(m.usage(a), 10);
 }

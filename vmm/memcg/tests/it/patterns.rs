@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use memcg::{
     Abi, Config, Effort, Evicted, Gfn, GroupId, Guest, Gva, Hierarchy, Kind, Memcg, Offline, Pages,
-    Payer, Policy, Resource, ScanError, ScannedPage, Tid,
+    Payer, Policy, Resource, ScanError, ScannedRun, Tid,
 };
 
 /// A touch of a page.
@@ -191,7 +191,7 @@ impl Guest for Evictor {
         tid: Tid,
         _from: Gva,
         _pages_max: u64,
-        _visit: &mut dyn FnMut(ScannedPage),
+        _visit: &mut dyn FnMut(ScannedRun),
     ) -> Result<Option<Gva>, ScanError> {
         Err(ScanError::NoSuchTask(tid))
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use memcg::{Gfn, GroupId, Kind, MoveError, Pages, Policy, Progress, Resource, Tid};
+use memcg::{Effort, Gfn, GroupId, Kind, MoveError, Pages, Policy, Progress, Resource, Tid};
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::{prop_assert, prop_assert_eq, proptest};
 
@@ -16,6 +16,8 @@ enum Deed {
     Fork { task: usize },
     Exit { task: usize },
     Cache { group: usize },
+    Bring { task: usize, page: u64, forced: bool },
+    Reclaim { group: usize, goal: u64, memsw: bool },
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
@@ -26,6 +28,10 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => (0..4_usize).prop_map(|task| Deed::Fork { task }),
         1 => (1..4_usize).prop_map(|task| Deed::Exit { task }),
         2 => (0..3_usize).prop_map(|group| Deed::Cache { group }),
+        3 => (0..4_usize, 0..40_u64, any::<bool>())
+            .prop_map(|(task, page, forced)| Deed::Bring { task, page, forced }),
+        2 => (0..3_usize, 1..9_u64, any::<bool>())
+            .prop_map(|(group, goal, memsw)| Deed::Reclaim { group, goal, memsw }),
     ]
 }
 
@@ -54,6 +60,20 @@ fn perform(m: &mut Machine, groups: &[GroupId], deed: Deed) {
             let _ = m.cache(groups[group], 1);
         }
         Deed::Cache { .. } => {}
+        Deed::Bring { task: n, page, forced } => {
+            let is_back = m.bring(task(n), page);
+            let page = m.pages(task(n)).into_iter().find(|(at, ..)| *at == page);
+            if let Some((_, gfn, ..)) = page.filter(|_| forced && !is_back) {
+                m.memcg.swap_in(gfn).unwrap();
+                m.guest.slots += 1;
+            }
+        }
+        Deed::Reclaim { group, goal, memsw } => {
+            let resource = if memsw { Resource::Memsw } else { Resource::Memory };
+            let (goal, effort) = (Pages::new(goal), Effort::relieving(resource));
+            let done = m.memcg.reclaim(&mut m.guest, groups[group], goal, effort);
+            assert!(done.reclaimed <= done.scanned);
+        }
     }
 }
 
@@ -65,9 +85,9 @@ fn owners(m: &Machine) -> BTreeMap<Gfn, GroupId> {
         .collect()
 }
 
-/// Usage of every group, and the sum of what each owns.
+/// Usage of every group, and what it is with swap.
 fn books(m: &Machine, groups: &[GroupId]) -> Vec<u64> {
-    groups.iter().map(|group| m.usage(*group)).collect()
+    groups.iter().flat_map(|group| [m.usage(*group), m.memsw(*group)]).collect()
 }
 
 proptest! {
@@ -80,8 +100,10 @@ proptest! {
         between in proptest::collection::vec((deed(), any::<bool>()), 0..60),
         chunk in 1..12_u64,
         siblings in any::<bool>(),
+        slots in 0..60_u64,
     ) {
         let mut m = Machine::new(100, policy);
+        m.guest.slots = slots;
         let top = m.group("top", limits[2]);
         let a = if siblings { m.memcg.create(top, "a").unwrap() } else { m.group("a", 90) };
         let b = m.memcg.create(top, "b").unwrap();
@@ -143,7 +165,8 @@ proptest! {
         }
         let clean = std::mem::take(&mut m.guest.clean);
         m.memcg.uncharge_all(&clean);
-        prop_assert_eq!(books(&m, &groups), [0, 0, 0]);
+        prop_assert_eq!(books(&m, &groups), [0; 6]);
+        prop_assert_eq!(m.guest.slots, slots);
         prop_assert_eq!(m.memcg.check(), []);
     }
 
@@ -154,10 +177,17 @@ proptest! {
         room in 0..30_u64,
         used in 0..20_u64,
         chunk in 1..12_u64,
+        swapped in 0..30_u64,
+        walled_swap in any::<bool>(),
     ) {
         let mut m = Machine::new(100, policy);
         let (a, b) = (m.group("a", 50), m.group("b", room + used));
+        if walled_swap {
+            m.memcg.set_limit(b, Resource::Memsw, Pages::new(room + used)).unwrap();
+        }
         let tid = m.process(2, a, pages);
+        let swapped = swapped.min(pages);
+        m.swap_out(tid, 0..swapped);
         m.cache(b, used).unwrap();
         m.guest.clean.clear();
         let state = |m: &Machine| {
@@ -175,7 +205,8 @@ proptest! {
         while outcome == Ok(Progress::More) {
             outcome = m.step(&mut one, chunk);
         }
-        prop_assert_eq!(outcome.is_ok(), pages <= room);
+        let need = if walled_swap { pages } else { pages - swapped };
+        prop_assert_eq!(outcome.is_ok(), need <= room);
         if outcome.is_err() {
             prop_assert_eq!(state(&m), before);
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use memcg::{
     Effort, Evicted, Gfn, GroupId, Guest, Gva, Kind, Locked, Memcg, Pages, Payer, PressureLevel,
-    Reclaimed, Resource, ScanError, ScannedPage, Tid,
+    Reclaimed, Resource, ScanError, ScannedRun, Tid,
 };
 use proptest::prelude::{Strategy, prop_oneof};
 use proptest::{prop_assert, prop_assert_eq, proptest};
@@ -33,7 +33,7 @@ impl Guest for Swapper {
         tid: Tid,
         _from: Gva,
         _pages_max: u64,
-        _visit: &mut dyn FnMut(ScannedPage),
+        _visit: &mut dyn FnMut(ScannedRun),
     ) -> Result<Option<Gva>, ScanError> {
         Err(ScanError::NoSuchTask(tid))
     }
