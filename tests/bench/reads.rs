@@ -9,26 +9,42 @@ use vmcg_tests::machine::Machine;
 
 use crate::reference::Reference;
 use crate::table::Row;
+use crate::trees::OwnTree;
 
 const READS_PER_RUN: u32 = 1000;
 /// Runs of which a sample takes the fastest, on each side: the host is rarely left alone.
 const RUNS_PER_SAMPLE: usize = 5;
 const SAMPLES: usize = 15;
 
-/// Open, read and close of a file over the same of the reference, which is as long.
-pub(crate) fn rows() -> Vec<Row> {
-    vec![
-        read(
+/// A file, and the names of its rows: ours and this machine's own, both over the reference.
+const FILES: [(&str, [&str; 2]); 3] = [
+    (
+        "memory.usage_in_bytes",
+        [
             "read of memory.usage_in_bytes / read of an empty fuser file system",
-            "memory.usage_in_bytes",
-            1.15,
-        ),
-        read("read of memory.limit_in_bytes / the same", "memory.limit_in_bytes", 1.15),
-        read("read of memory.stat / the same", "memory.stat", 1.15),
-    ]
+            "the same of this machine's own cgroup v1 tree",
+        ],
+    ),
+    (
+        "memory.limit_in_bytes",
+        [
+            "read of memory.limit_in_bytes / the same",
+            "memory.limit_in_bytes of this machine's own tree",
+        ],
+    ),
+    ("memory.stat", ["read of memory.stat / the same", "memory.stat of this machine's own tree"]),
+];
+
+/// What a read may cost more than where nothing else is done.
+const GOAL: f64 = 1.15;
+
+/// Open, read and close of files over the same of the reference, which is as long; and of the same
+/// files of this machine's own tree, where it has one.
+pub(crate) fn rows() -> Vec<Row> {
+    FILES.into_iter().flat_map(|(file, names)| read(file, names)).collect()
 }
 
-fn read(name: &'static str, file: &str, goal: f64) -> Row {
+fn read(file: &str, names: [&'static str; 2]) -> Vec<Row> {
     let machine = Machine::up();
     let group = machine.group("A");
     let mut hog = machine.start(&group, "hog", &["16M"]);
@@ -36,7 +52,11 @@ fn read(name: &'static str, file: &str, goal: f64) -> Row {
     let ours = group.dir().join(file);
     let reference = Reference::mount(&group.read(file), &[]);
     let theirs = reference.file();
-    ratio(name, goal, &ours, &theirs)
+    let mut rows = vec![ratio(names[0], GOAL, &ours, &theirs)];
+    if let Some(own) = OwnTree::find() {
+        rows.push(ratio(names[1], f64::INFINITY, &own.dir.join(file), &theirs));
+    }
+    rows
 }
 
 /// Reads of one file over reads of another, which take turns.

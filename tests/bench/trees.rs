@@ -111,12 +111,14 @@ fn beside(names: [&'static str; 3], measure: impl Fn(&Path, bool) -> f64) -> Vec
 }
 
 /// A group of our own in this machine's cgroup v1 memory tree; it is removed when dropped.
-struct OwnTree {
-    dir: PathBuf,
+pub(crate) struct OwnTree {
+    /// The group.
+    pub(crate) dir: PathBuf,
 }
 
 impl OwnTree {
-    fn find() -> Option<Self> {
+    /// Makes one; none where there is no such tree, or it may not be written to.
+    pub(crate) fn find() -> Option<Self> {
         let dir = Path::new("/sys/fs/cgroup/memory").join(format!("bench-{}", std::process::id()));
         // Elsewhere the directory is missing, or may not be written to.
         fs::create_dir(&dir).ok()?;
