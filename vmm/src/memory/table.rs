@@ -70,7 +70,8 @@ impl FrameEntries<'_> {
         let in_page = (PAGE_SIZE - (self.gpa + gfn.get() * 8) % PAGE_SIZE) / 8;
         let most = usize::try_from(max.min(in_page)).unwrap_or(usize::MAX);
         let end = self.entries.len().min(index.saturating_add(most));
-        let same = (index + 1..end).take_while(|index| self.entries.load(*index) == entry.0).count();
+        let same =
+            (index + 1..end).take_while(|index| self.entries.load(*index) == entry.0).count();
         Some((entry, same as u64 + 1))
     }
 }
