@@ -26,6 +26,7 @@ impl Space {
         copy.total_max = self.total_max;
         copy.arguments = self.arguments.clone();
         for (start, area) in self.areas.iter() {
+            copy.make_tables(&(start..area.end))?;
             copy.copy_pages(self, start, area)?;
             copy.copy_huge(self, start, area)?;
         }

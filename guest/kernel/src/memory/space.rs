@@ -133,7 +133,7 @@ impl Space {
     }
 
     /// Makes the page tables of a short range where somebody is charged for them: so a limit is met by
-    /// mmap, brk or exec, which can fail, rather than by a touch, which would have to wait.
+    /// mmap, brk, fork or exec, which can fail, rather than by a touch, which would have to wait.
     pub(crate) fn make_tables(&mut self, range: &Range<u64>) -> Result<(), Shortage> {
         /// What one library takes; of longer ranges only a part may ever be touched.
         const SHORT: u64 = 4 * TABLE_SPAN;
