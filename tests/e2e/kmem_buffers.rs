@@ -123,6 +123,26 @@ fn a_touch_that_is_refused_its_page_table_waits_and_nobody_is_killed() {
     machine.finish();
 }
 
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn a_program_that_has_no_room_for_its_kernel_memory_is_told_so() {
+    let machine = Machine::up();
+    let group = machine.group("A");
+    for limit in [0, PAGE, 6 * PAGE] {
+        group.write(LIMIT, &limit.to_string()).expect("nothing is used");
+        let refused = machine.exec_file(&group, "/bin/true".as_ref(), &[]).finish();
+        assert_ne!(refused.status, 0, "{limit}");
+        assert!(refused.stderr.contains("see memory.kmem.failcnt"), "{limit}: {}", refused.stderr);
+        group.write("memory.force_empty", "0").expect("names of programs are only kept");
+        wait_until("what was made of it is gone", || group.number(USAGE) == 0);
+    }
+    group.write(LIMIT, "1M").expect("there is room");
+    assert_eq!(machine.exec_file(&group, "/bin/true".as_ref(), &[]).finish().status, 0);
+    wait_until("the program is gone", || group.tasks().is_empty());
+    group.write("memory.force_empty", "0").expect("names of programs are only kept");
+    machine.finish();
+}
+
 /// The words of a line, with every number as 0.
 fn shape(line: &str) -> Vec<String> {
     let words = line.split_whitespace();

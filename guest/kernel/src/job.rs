@@ -59,6 +59,10 @@ impl Job {
     }
 }
 
+/// Why a job does not start whose group may not use the kernel memory it takes.
+const REFUSED: &str = "a limit of its group, or of one above, leaves no room for the kernel memory of a \
+    program; see memory.kmem.failcnt and memory.failcnt";
+
 /// Starts every job the host has.
 pub(crate) fn start_all(kernel: &mut Kernel) {
     while let Some(descriptor) = host::job_fetch() {
@@ -67,7 +71,11 @@ pub(crate) fn start_all(kernel: &mut Kernel) {
             continue;
         };
         let id = job.id;
-        if let Err((errno, reason)) = start(kernel, job) {
+        let refused_before = kernel.frames.kmem().refused();
+        if let Err((errno, mut reason)) = start(kernel, job) {
+            if errno == Errno::ENOMEM && kernel.frames.kmem().refused() != refused_before {
+                reason = String::from(REFUSED);
+            }
             host::job_failed(id, errno, &reason);
         }
     }

@@ -69,6 +69,8 @@ pub(crate) struct Kmem {
     slabs: RefCell<Slabs>,
     known: RefCell<Known>,
     kept: RefCell<Kept>,
+    /// How often there was no leave.
+    refused: Cell<u64>,
 }
 
 impl Kmem {
@@ -79,6 +81,7 @@ impl Kmem {
             slabs: RefCell::new(Slabs::new()),
             known: RefCell::new(Known::new()),
             kept: RefCell::new(Kept::new()),
+            refused: Cell::new(0),
         }
     }
 
@@ -90,6 +93,11 @@ impl Kmem {
     /// Says who pays for what is allocated from now on: the task whose turn it is.
     pub(crate) fn set_payer(&self, payer: KmemId) {
         self.payer.set(payer);
+    }
+
+    /// How often leave was refused, and nothing that is only kept could help.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.get()
     }
 
     /// Takes leave to touch one more page for `payer`.
@@ -106,7 +114,10 @@ impl Kmem {
             match host::kmem_charge(payer, has_names) {
                 Ok(()) => {}
                 Err(Errno::ENOMEM) if self.shrink_refused(frames) => {}
-                Err(_) => return Err(Shortage::Refused),
+                Err(_) => {
+                    self.refused.set(self.refused.get() + 1);
+                    return Err(Shortage::Refused);
+                }
             }
         }
     }
