@@ -14,6 +14,8 @@ mod charging;
 mod cli;
 #[path = "e2e/conformance.rs"]
 mod conformance;
+#[path = "e2e/daily.rs"]
+mod daily;
 #[path = "e2e/fairness.rs"]
 mod fairness;
 #[path = "e2e/huge.rs"]

@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static char buffer[1 << 16];
+static char buffer[1 << 16], pages60[60 << 12];
 
 static void null_call(long count) {
     while (count-- > 0)
@@ -25,7 +25,10 @@ static void page_fault(long count) {
     munmap(pages, count << 16);
 }
 
+/* The process has 60 pages of memory it wrote, besides its code. */
 static void fork_wait(long count) {
+    for (long page = 0; page < 60; page++)
+        pages60[page << 12] = 1;
     while (count-- > 0) {
         pid_t child = fork();
         if (child == 0)

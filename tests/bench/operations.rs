@@ -45,7 +45,7 @@ const NONE: f64 = f64::INFINITY;
 const EMULATED: [(&str, &str, u32, f64); 3] = [
     ("null", "emulated instructions, null system call", 20_000, 60.0),
     ("fault", "emulated instructions, page fault", 500, 250.0),
-    ("fork", "emulated instructions, fork of a small process, exit and wait", 100, 12_000.0),
+    ("fork", "emulated instructions, fork of 60 pages, exit and wait", 100, 12_000.0),
 ];
 
 /// Every row, on one machine.

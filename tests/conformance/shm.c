@@ -46,6 +46,16 @@ int main(void) {
     printf("in use %d", shmctl(0, SHM_INFO, (void *)&use) >= 0 && use.used_ids >= 1 && use.shm_tot >= 3);
     printf(" limits %d", shmctl(0, IPC_INFO, (void *)&limits) >= 0);
     printf(" least %lu segments %lu\n", limits.shmmin, limits.shmmni);
+    struct shmid_ds placed;
+    int last = shmctl(0, SHM_INFO, (void *)&use), found = 0, any = 0;
+    for (int place = 0; place <= last; place++) {
+        if (shmctl(place, SHM_STAT, &placed) == id)
+            found += placed.shm_segsz == 10000 && placed.shm_nattch == about.shm_nattch;
+        any += shmctl(place, SHM_STAT_ANY, &placed) == id;
+    }
+    printf("by place %d, of anybody %d", found, any);
+    printf(" beyond %d", shmctl(32767, SHM_STAT, &placed));
+    printf(" %d\n", errno);
     printf("remove %d\n", shmctl(id, IPC_RMID, NULL));
     printf("key free %d", shmget(key, 4096, 0));
     printf(" %d\n", errno);

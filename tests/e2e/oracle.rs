@@ -9,7 +9,7 @@ use vmcg_tests::programs::run_natively;
 use vmcg_tests::running::Finished;
 
 /// Programs that need no folder of files, with their arguments.
-const PROGRAMS: [(&str, &[&str]); 23] = [
+const PROGRAMS: [(&str, &[&str]); 24] = [
     ("quick", &[]),
     ("hello", &["one", "", "two words", "-x"]),
     ("hello", &["exit", "42"]),
@@ -20,6 +20,7 @@ const PROGRAMS: [(&str, &[&str]); 23] = [
     ("statuses", &[]),
     ("memory", &[]),
     ("clocks", &[]),
+    ("stopped", &[]),
     ("vectors", &[]),
     ("registers", &[]),
     ("garbage", &[]),

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use vmcg_tests::deadline::wait_until;
 use vmcg_tests::machine::Machine;
+use vmcg_tests::programs::program;
 use vmcg_tests::running::Running;
 
 /// A session: what is typed, in the order of what has to be seen before it.
@@ -14,23 +15,14 @@ struct Session {
 impl Session {
     /// Starts `dash` in the guest; the terminal's settings are told before and after.
     fn start(machine: &Machine) -> Self {
-        let exec = machine.command("exec");
-        let mut words = vec![exec.get_program()];
-        words.extend(exec.get_args());
-        let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
         let told = |name: &str| format!("echo {name} $(stty -g)");
         let line = format!(
-            "stty rows 33 cols 77; {}; {} -t -- dash; echo status $?; {}",
+            "stty rows 33 cols 77; {}; {} dash; echo status $?; {}",
             told("before"),
-            words.join(" "),
+            exec(machine),
             told("after"),
         );
-        let mut command = Command::new("/usr/bin/script");
-        command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
-        for (name, value) in exec.get_envs() {
-            command.env(name, value.unwrap_or_default());
-        }
-        Self { running: Running::start(command) }
+        Self { running: on_a_terminal(machine, &line) }
     }
 
     /// Reads on to the first line that ends with `end`; answers that line.
@@ -55,6 +47,25 @@ impl Session {
             }
         }
     }
+}
+
+/// The words of a shell's line that run a program on the guest's terminal.
+fn exec(machine: &Machine) -> String {
+    let exec = machine.command("exec");
+    let mut words = vec![exec.get_program()];
+    words.extend(exec.get_args());
+    let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    format!("{} -t --", words.join(" "))
+}
+
+/// Runs a line of the shell on a new terminal.
+fn on_a_terminal(machine: &Machine, line: &str) -> Running {
+    let mut command = Command::new("/usr/bin/script");
+    command.args(["--quiet", "--return", "--command", line, "/dev/null"]);
+    for (name, value) in machine.command("exec").get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    Running::start(command)
 }
 
 /// Waits until the shell's program runs: a key that comes before signals the shell.
@@ -105,5 +116,68 @@ fn a_terminal_is_asked_for_where_there_is_one() {
     assert_eq!(refused.status, 1);
     assert!(refused.stderr.contains("-t"), "{}", refused.stderr);
     assert_eq!(refused.stderr.lines().count(), 1);
+    machine.finish();
+}
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn keys_stop_the_output_and_let_it_go_on() {
+    let machine = Machine::up();
+    let mut session = Session::start(&machine);
+    // Nothing is said between the key and the program, which stays for as long as nothing takes
+    // what it says.
+    session.running.send("echo ready; read line; /bin/echo held; echo status=$?.\r");
+    session.wait_for("ready");
+    session.running.send("\x13go\r");
+    let stays = || machine.vmcg("ps", &[]).stdout.lines().any(|line| line.ends_with(" echo"));
+    wait_until("echo waits", stays);
+    session.running.send("\x11");
+    session.wait_for("held");
+    session.wait_for("status=0.");
+    session.running.send("exit 3\r");
+    assert_eq!(session.told("status "), "3");
+    assert_eq!(session.running.finish().status, 0);
+    machine.finish();
+}
+
+/// What `keys` says on a terminal, with what it asks for typed.
+fn keys(machine: &Machine, before: &str) -> Vec<String> {
+    let line = format!("exec {before} {}", program("keys").display());
+    let mut running = on_a_terminal(machine, &line);
+    let mut lines = Vec::new();
+    while let Some(line) = running.line() {
+        let line = line.trim_end_matches('\r').to_owned();
+        match line.as_str() {
+            "type three" => running.send("abc"),
+            "type two" => running.send("xy"),
+            "type one" => running.send("z"),
+            _ => {}
+        }
+        lines.push(line);
+    }
+    lines
+}
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn reads_with_a_time_limit_and_another_size_are_as_on_any_terminal() {
+    let machine = Machine::up();
+    let native = keys(&machine, "");
+    assert_eq!(native.last().map(String::as_str), Some("end"), "{native:?}");
+    assert_eq!(keys(&machine, &exec(&machine)), native);
+    machine.finish();
+}
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn a_terminal_that_is_hung_up_signals_and_ends() {
+    let machine = Machine::up();
+    let status = |before: &str| {
+        let line = format!("exec {before} {} hangup", program("keys").display());
+        on_a_terminal(&machine, &line).finish().status
+    };
+    let native = status("");
+    assert_eq!(native, 23, "the signal came, and the end of the input");
+    assert_eq!(status(&exec(&machine)), native);
     machine.finish();
 }

@@ -97,17 +97,16 @@ impl Share {
         Ok((self.keep(opened)?, describe(&stat)))
     }
 
-    /// Whether a handle's file may have been found through a symbolic link on the way along `path`.
+    /// The path of a handle's file without symbolic links; `None` where that cannot be told.
     #[must_use]
-    pub fn may_have_followed(&self, handle: u64, path: &[u8]) -> bool {
+    pub fn real_path(&self, handle: u64) -> Option<Vec<u8>> {
         let name_of = |fd: &OwnedFd| {
             let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
             rustix::fs::readlinkat(CWD, link, Vec::new()).map(std::ffi::CString::into_bytes)
         };
-        let names = self.get(handle).and_then(|file| Ok([name_of(&self.root)?, name_of(file)?]));
-        let Ok([root, file]) = names else { return true };
-        let below = file.strip_prefix(root.strip_suffix(b"/").unwrap_or(&root));
-        below != Some(path)
+        let (root, file) = (name_of(&self.root).ok()?, name_of(self.get(handle).ok()?).ok()?);
+        let below = file.strip_prefix(root.strip_suffix(b"/").unwrap_or(&root))?;
+        below.starts_with(b"/").then(|| below.to_vec())
     }
 
     /// Gives a file that was opened elsewhere (a job's program) a handle; returns it and the file's

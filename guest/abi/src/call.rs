@@ -64,7 +64,8 @@ pub enum Call {
     StreamWindow = 39,
 
     /// length of the absolute path in the buffer, flags (1 = do not follow a last symbolic link):
-    /// looks it up in the share. Answer: a handle, or an error; a [`stat`] is left in the buffer.
+    /// looks it up in the share. Answer: a handle, or an error; a [`stat`] is left in the buffer, and
+    /// behind it the path without symbolic links.
     /// -EXDEV: a symbolic link leads into one of `layout::GUEST_TREES`; the length of the path there
     /// is left in the buffer's first word, and the path behind it.
     FileOpen = 48,
@@ -207,8 +208,10 @@ pub mod stat {
     pub const MTIME_S: usize = 5;
     /// Its nanoseconds.
     pub const MTIME_NS: usize = 6;
+    /// Bytes of the file's path without symbolic links, which follows; 0 = as it was asked for.
+    pub const REAL_LEN: usize = 7;
     /// Words in all.
-    pub const WORDS: usize = 7;
+    pub const WORDS: usize = 8;
 }
 
 /// A job descriptor, in the call buffer.

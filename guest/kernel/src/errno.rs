@@ -51,10 +51,13 @@ impl Errno {
     pub(crate) const ELIBBAD: Self = Self(80);
     pub(crate) const ENOTSOCK: Self = Self(88);
     pub(crate) const EMSGSIZE: Self = Self(90);
+    pub(crate) const EPROTOTYPE: Self = Self(91);
     pub(crate) const ENOPROTOOPT: Self = Self(92);
+    pub(crate) const EPROTONOSUPPORT: Self = Self(93);
     pub(crate) const ESOCKTNOSUPPORT: Self = Self(94);
     pub(crate) const EOPNOTSUPP: Self = Self(95);
     pub(crate) const EAFNOSUPPORT: Self = Self(97);
+    pub(crate) const EADDRINUSE: Self = Self(98);
     pub(crate) const ECONNRESET: Self = Self(104);
     pub(crate) const ENOBUFS: Self = Self(105);
     pub(crate) const EISCONN: Self = Self(106);

@@ -9,16 +9,19 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use crate::errno::Errno;
-use crate::file::{self, Program as OpenProgram};
+use crate::file::{self, FileTable, Program as OpenProgram};
 use crate::host;
 use crate::kernel::Kernel;
+use crate::kmem::Shortage;
 use crate::memory::object::Object;
 use crate::memory::space::{SharedSpace, Space};
 use crate::number::Tid;
+use crate::syscall::file::closed as release_locks;
 use crate::syscall::request::WaitKey;
 use crate::task::process::{LIMIT_SPACE, LIMIT_STACK, WaitStatus};
 use crate::task::registers::Registers;
 use image::Image;
+use vmcg_abi::page::shared;
 
 /// A file to be run.
 #[derive(Debug)]
@@ -44,22 +47,68 @@ const LINE_MAX: usize = 256;
 /// Bytes of a task's name without its NUL (Linux: TASK_COMM_LEN - 1).
 pub(crate) const NAME_MAX: usize = 15;
 
+/// Why a program cannot be loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unloadable {
+    /// The caller is told this.
+    Refused(Errno),
+    /// Its segments lie where none can. Linux finds that out when there is no way back for the
+    /// caller, and ends it with SIGSEGV.
+    Misplaced,
+}
+
+impl Unloadable {
+    /// The error number that says it best.
+    pub(crate) const fn errno(self) -> Errno {
+        match self {
+            Self::Refused(errno) => errno,
+            Self::Misplaced => Errno::ENOEXEC,
+        }
+    }
+}
+
+impl From<Errno> for Unloadable {
+    fn from(errno: Errno) -> Self {
+        Self::Refused(errno)
+    }
+}
+
+impl From<Shortage> for Unloadable {
+    fn from(shortage: Shortage) -> Self {
+        Self::Refused(shortage.into())
+    }
+}
+
 /// Replaces the program of a task. Refused, the task goes on as it was.
 pub(crate) fn replace(
     kernel: &mut Kernel,
     tid: Tid,
     program: Program,
     strings: Strings,
-) -> Result<(), Errno> {
+) -> Result<(), Unloadable> {
     let called = program.called.clone();
     let (program, strings) = resolve_scripts(kernel, tid, program, strings)?;
     let space = new_space(kernel, tid)?;
     let image = Image::load(kernel, tid, &space, &program)?;
     let registers = stack::build(&space, &image, &called, &strings)?;
+    let files = own_files(kernel, tid)?;
     end_other_threads(kernel, tid);
+    let Some(tid) = take_process_id(kernel, tid) else { return Ok(()) };
     switch(kernel, tid, space, registers);
+    kernel.task_mut(tid).files = files;
+    close_files(kernel, tid);
     rename(kernel, tid, &called, program.path, &strings);
     Ok(())
+}
+
+/// The task's descriptors; a copy where tasks share them, which keep theirs.
+fn own_files(kernel: &Kernel, tid: Tid) -> Result<Rc<RefCell<FileTable>>, Errno> {
+    let files = &kernel.task(tid).files;
+    if Rc::strong_count(files) == 1 {
+        return Ok(files.clone());
+    }
+    let copy = files.borrow().for_fork()?;
+    Ok(Rc::new(RefCell::new(copy)))
 }
 
 /// An empty space with the limits of the task's process.
@@ -107,6 +156,40 @@ fn end_other_threads(kernel: &mut Kernel, tid: Tid) {
     }
 }
 
+/// Gives the one task left of a process the process's id, which its first task had: answers the id.
+/// `None` where the host refuses, and the process has been ended, for there is no way back.
+fn take_process_id(kernel: &mut Kernel, tid: Tid) -> Option<Tid> {
+    let id = kernel.task(tid).process;
+    if id == tid {
+        return Some(id);
+    }
+    let root = kernel.task(tid).space.borrow().tables.root();
+    let Ok(kmem) = host::task_new(id, id, tid, root, 0) else {
+        kernel.exit_group(tid, WaitStatus::killed(9));
+        return None;
+    };
+    kernel.save_extended(tid);
+    let mut task = kernel.tasks.remove(&tid)?;
+    (task.tid, task.kmem) = (id, kmem);
+    kernel.tasks.insert(id, task);
+    kernel.process_of_mut(id).threads = alloc::vec![id];
+    host::set_shared_word(shared::CURRENT_TID, id.word());
+    kernel.frames.kmem().set_payer(kmem);
+    host::task_exit(tid, 0);
+    kernel.enqueue(id);
+    Some(id)
+}
+
+/// Closes what an exec closes.
+fn close_files(kernel: &mut Kernel, tid: Tid) {
+    let closed = kernel.task(tid).files.borrow_mut().take_closed_on_exec();
+    for file in &closed {
+        release_locks(kernel, tid, file);
+    }
+    drop(closed);
+    file::wake_dropped(kernel);
+}
+
 /// Puts the new space and registers into place of the old ones.
 fn switch(kernel: &mut Kernel, tid: Tid, space: SharedSpace, registers: Registers) {
     kernel.reload_extended(tid);
@@ -122,9 +205,6 @@ fn switch(kernel: &mut Kernel, tid: Tid, space: SharedSpace, registers: Register
     let handlers = task.handlers.borrow().for_fork();
     task.handlers = Rc::new(RefCell::new(handlers));
     task.handlers.borrow_mut().on_exec();
-    let files = task.files.borrow().for_fork();
-    task.files = Rc::new(RefCell::new(files));
-    task.files.borrow_mut().close_on_exec();
     if let Some(parent) = task.vfork_parent.take() {
         kernel.wake(WaitKey::Vfork(parent));
     }
@@ -140,13 +220,17 @@ fn rename(kernel: &mut Kernel, tid: Tid, called: &[u8], path: Vec<u8>, strings: 
     host::task_exec(tid, root, &name);
     let process = kernel.process_of_mut(tid);
     process.has_execed = true;
+    process.signals.timers.notify.clear();
     process.executable = path;
     process.command_line = strings.arguments.join(&0);
     process.command_line.push(0);
 }
 
 /// What an error number of loading means, for the one who started the job.
-pub(crate) fn explain(errno: Errno) -> &'static str {
+pub(crate) fn explain(why: Unloadable) -> &'static str {
+    let Unloadable::Refused(errno) = why else {
+        return "its segments lie outside the memory of programs, or where its stack is";
+    };
     match errno {
         Errno::ENOEXEC => "not an executable for this machine (a 64-bit x86 ELF is needed)",
         Errno::ENOMEM => "the guest has not enough memory",

@@ -39,6 +39,7 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use crate::errno::Errno;
+use crate::host::Follow;
 use crate::kernel::Kernel;
 use crate::memory::huge::Quota;
 use crate::memory::huge::map::HugeMemory;
@@ -63,6 +64,8 @@ pub(crate) struct Files {
     terminals: BTreeMap<u32, terminal::Terminal>,
     /// Pipes of which an end was dropped.
     dropped: pipe::Dropped,
+    /// Names of sockets that are not files.
+    pub(crate) sockets: socket::port::AbstractNames,
     /// Locks of files.
     pub(crate) locks: Rc<RefCell<lock::Locks>>,
     /// Ends of fifos whose open() waits for the other side.
@@ -80,6 +83,7 @@ impl Files {
             lookahead: BTreeMap::new(),
             terminals: BTreeMap::new(),
             dropped: pipe::Dropped::default(),
+            sockets: socket::port::AbstractNames::default(),
             locks: Rc::new(RefCell::new(lock::Locks::new(LOCKS_WAIT_ID))),
             opening: BTreeMap::new(),
             timers: timer::Timers::default(),
@@ -162,6 +166,24 @@ pub(crate) fn open_program(kernel: &mut Kernel, tid: Tid, path: &[u8]) -> Result
     path::check(path)?;
     let absolute = path::join(&context_of(kernel, tid).borrow().directory, path);
     let (object, file) = open::open_executable(kernel, tid, &absolute)?;
+    Ok(Program { object, path: file.path.clone() })
+}
+
+/// The path without symbolic links of a program that the host opened.
+pub(crate) fn real_path(path: &[u8]) -> Vec<u8> {
+    match share::ShareFile::open(path, Follow::Yes) {
+        Ok(Ok(file)) => file.real_path(path),
+        _ => path.to_vec(),
+    }
+}
+
+/// The program that a descriptor leads to.
+pub(crate) fn opened_program(kernel: &mut Kernel, tid: Tid, fd: u64) -> Result<Program, Errno> {
+    let file = table_of(kernel, tid).borrow().get(fd)?;
+    if file.is_named() {
+        return open_program(kernel, tid, &file.path);
+    }
+    let object = open::executable_object(&file)?;
     Ok(Program { object, path: file.path.clone() })
 }
 

@@ -1,5 +1,6 @@
 //! Calls to the host: one function for each call of the contract.
 
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -274,8 +275,8 @@ pub(crate) fn huge_free(first: Gfn) {
 /// What a path of the share leads to.
 #[derive(Debug)]
 pub(crate) enum Opened {
-    /// A file, by its handle.
-    File(u64, HostStat),
+    /// A file, by its handle; and its path without symbolic links, where that is another one.
+    File(u64, HostStat, Option<Box<[u8]>>),
     /// This path, which lies in a tree that the guest has itself.
     Elsewhere(Vec<u8>),
 }
@@ -287,7 +288,13 @@ pub(crate) fn file_open(path: &[u8], follow: Follow) -> Result<Opened, Errno> {
     }
     let len = fill_buffer(path);
     match call(Call::FileOpen, &[len, u64::from(follow == Follow::No)]) {
-        Ok(handle) => Ok(Opened::File(handle, buffered_stat())),
+        Ok(handle) => {
+            const STAT_LEN: usize = stat::WORDS * 8;
+            let real_len = buffer_word(stat::REAL_LEN);
+            let real = (real_len != 0).then(|| buffer(real_len.saturating_add(STAT_LEN as u64)));
+            let real = real.and_then(|bytes| bytes.get(STAT_LEN..).map(Box::from));
+            Ok(Opened::File(handle, buffered_stat(), real))
+        }
         Err(Errno::EXDEV) => {
             let answer = buffer(buffer_word(0).saturating_add(8));
             Ok(Opened::Elsewhere(answer.get(8..).unwrap_or_default().to_vec()))

@@ -19,7 +19,7 @@ use crate::memory::space::Space;
 use crate::number::{Tid, index, low_u32};
 use crate::signal::{Handlers, ProcessSignals, TaskSignals};
 use crate::task::extended::Extended;
-use crate::task::process::{Process, first_limits};
+use crate::task::process::{Process, Scheduling, first_limits};
 use crate::task::registers::Registers;
 use crate::task::{Task, TaskState};
 use crate::{file, host};
@@ -94,10 +94,11 @@ fn start(kernel: &mut Kernel, job: Job) -> Result<(), (Errno, String)> {
     let tid = add_task(kernel, &job).map_err(fail("the guest has no room for a task"))?;
     // What loading touches is the new task's.
     host::set_shared_word(shared::CURRENT_TID, tid.word());
-    let program = Program { object, called: job.path.clone(), path: job.path };
+    let program = Program { object, path: file::real_path(&job.path), called: job.path };
     let strings = exec::Strings { arguments: job.arguments, environment: job.environment };
-    if let Err(errno) = exec::replace(kernel, tid, program, strings) {
-        let reason = format!("the program cannot be loaded: {}", exec::explain(errno));
+    if let Err(why) = exec::replace(kernel, tid, program, strings) {
+        let errno = why.errno();
+        let reason = format!("the program cannot be loaded: {}", exec::explain(why));
         let process = kernel.process_of_mut(tid);
         process.is_first_of_job = false;
         kernel.exit_group(tid, crate::task::process::WaitStatus::exited(127));
@@ -131,6 +132,7 @@ fn add_task(kernel: &mut Kernel, job: &Job) -> Result<Tid, Errno> {
         context: Rc::new(RefCell::new(FileContext::new(&job.cwd))),
         signals: TaskSignals::default(),
         handlers: Rc::new(RefCell::new(Handlers::default())),
+        ran_ns: 0,
         request: None,
         interrupted: None,
         clear_tid_gva: 0,
@@ -156,6 +158,8 @@ fn add_task(kernel: &mut Kernel, job: &Job) -> Result<Tid, Errno> {
         is_stopped: false,
         has_execed: false,
         limits: first_limits(),
+        scheduling: Scheduling::default(),
+        personality: 0,
         command_line: Vec::new(),
         executable: Vec::new(),
         started_ns: kernel.clock.now(),

@@ -32,6 +32,8 @@ pub(crate) fn run(kernel: &mut Kernel) -> ! {
         }
         let deadline = kernel.next_deadline();
         if let Some(tid) = kernel.next_task() {
+            let running = signal::running_deadline(kernel, tid);
+            let deadline = [deadline, running].into_iter().flatten().min();
             host::set_shared_word(shared::DEADLINE, deadline.unwrap_or(u64::MAX));
             host::set_shared_word(shared::RUNNABLE, kernel.ready.len() as u64);
             take_turn(kernel, tid);
@@ -58,7 +60,7 @@ fn take_turn(kernel: &mut Kernel, tid: Tid) {
     let must_deliver = task.interrupted.is_some() || task.signals.restore.is_some();
     if must_deliver || signal::has_deliverable(kernel, tid) {
         signal::deliver(kernel, tid);
-        if !kernel.is_runnable(tid) {
+        if !kernel.is_runnable(tid) || kernel.task(tid).request.is_some() {
             return;
         }
     }
@@ -71,6 +73,7 @@ fn take_turn(kernel: &mut Kernel, tid: Tid) {
     let ran_ns = kernel.clock.now().saturating_sub(start);
     if kernel.tasks.contains_key(&tid) {
         kernel.process_of_mut(tid).ran_ns += ran_ns;
+        kernel.task_mut(tid).ran_ns += ran_ns;
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) use pending::Pending;
 pub(crate) use restore::return_from_handler;
 pub(crate) use send::{force, send_process, send_task};
 pub(crate) use stack::{AlternateStack, STACK_LEN};
-pub(crate) use timer::{expire, next_deadline};
+pub(crate) use timer::{expire, next_deadline, running_deadline};
 
 use action::Disposition;
 use number::DefaultAction;
@@ -76,8 +76,8 @@ impl TaskSignals {
 pub(crate) struct ProcessSignals {
     /// Signals sent to the process, for whichever task takes them.
     pub(crate) pending: Pending,
-    /// The real-time interval timer.
-    pub(crate) timer: timer::IntervalTimer,
+    /// Its timers.
+    pub(crate) timers: timer::ProcessTimers,
 }
 
 /// Signals that are pending for a task, blocked or not.
@@ -110,10 +110,12 @@ pub(crate) fn is_doomed(kernel: &Kernel, tid: Tid) -> bool {
 /// Takes the first pending signal of a set: the task's own before its process's.
 pub(crate) fn take(kernel: &mut Kernel, tid: Tid, set: SignalSet) -> Option<SignalInfo> {
     let own = &mut kernel.task_mut(tid).signals.pending;
-    if let Some(signal) = own.set().intersection(set).first() {
-        return own.take(signal);
-    }
-    let shared = &mut kernel.process_of_mut(tid).signals.pending;
-    let signal = shared.set().intersection(set).first()?;
-    shared.take(signal)
+    let info = if let Some(signal) = own.set().intersection(set).first() {
+        own.take(signal)
+    } else {
+        let shared = &mut kernel.process_of_mut(tid).signals.pending;
+        let signal = shared.set().intersection(set).first()?;
+        shared.take(signal)
+    };
+    info.map(|info| timer::notify::taken(kernel, tid, info))
 }

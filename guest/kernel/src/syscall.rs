@@ -9,6 +9,7 @@ pub(crate) mod pipe;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod request;
+pub(crate) mod scheduling;
 pub(crate) mod segment;
 pub(crate) mod signal;
 pub(crate) mod socket;
@@ -40,6 +41,7 @@ pub(crate) const TABLE: &[&[Entry]] = &[
     pipe::CALLS,
     poll::CALLS,
     process::CALLS,
+    scheduling::CALLS,
     segment::CALLS,
     signal::CALLS,
     socket::CALLS,
@@ -113,11 +115,10 @@ fn finish(kernel: &mut Kernel, tid: Tid, value: u64) {
 fn block(kernel: &mut Kernel, request: Request, wait: Wait) {
     let tid = request.tid;
     if wait.on_signal != OnSignal::Ignore && signals::has_deliverable(kernel, tid) {
-        let number = request.number;
         match wait.on_signal {
             OnSignal::Return(value) => finish(kernel, tid, value),
             on_signal => {
-                kernel.task_mut(tid).interrupted = Some(Interrupted { number, on_signal });
+                kernel.task_mut(tid).interrupted = Some(Interrupted { request, on_signal });
             }
         }
         return;

@@ -31,8 +31,8 @@ pub(crate) enum TaskState {
 /// A system call that a signal ended early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Interrupted {
-    /// Number of the call, for making it again.
-    pub(crate) number: u64,
+    /// The call, for making it again.
+    pub(crate) request: Request,
     /// What becomes of it.
     pub(crate) on_signal: OnSignal,
 }
@@ -57,6 +57,8 @@ pub(crate) struct Task {
     pub(crate) context: Rc<RefCell<FileContext>>,
     pub(crate) signals: TaskSignals,
     pub(crate) handlers: Rc<RefCell<Handlers>>,
+    /// Nanoseconds it has run, in ring 3 and in the kernel on its behalf.
+    pub(crate) ran_ns: u64,
     /// The system call it sleeps in.
     pub(crate) request: Option<Request>,
     /// The system call that the signal about to be delivered ended.

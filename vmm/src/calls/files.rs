@@ -16,8 +16,9 @@ pub(super) fn open(machine: &Machine, share: &mut Share, len: u64, flags: u64) -
     let path = bytes(machine, CALL_BUFFER_GPA, len)?;
     let follow = flags & 1 == 0;
     let opened = share.open(&path, follow);
+    let real = opened.as_ref().ok().and_then(|(handle, _)| share.real_path(*handle));
     let may_lead_away = match &opened {
-        Ok((handle, _)) => share.may_have_followed(*handle, &path),
+        Ok(_) => real.as_ref() != Some(&path),
         Err(error) => *error == Errno::NOENT,
     };
     if may_lead_away && let Some(elsewhere) = share.elsewhere(&path, follow) {
@@ -29,11 +30,12 @@ pub(super) fn open(machine: &Machine, share: &mut Share, len: u64, flags: u64) -
         return Err(Errno::XDEV);
     }
     let (handle, found) = opened?;
-    put_buffer(machine, &stat_bytes(&found))?;
+    let real = real.filter(|real| *real != path).unwrap_or_default();
+    put_buffer(machine, &[stat_bytes(&found, real.len()), real].concat())?;
     Ok(handle)
 }
 
-fn stat_bytes(found: &FileStat) -> Vec<u8> {
+fn stat_bytes(found: &FileStat, real_len: usize) -> Vec<u8> {
     let mut words = [0; stat::WORDS];
     words[stat::DEV] = found.dev;
     words[stat::INO] = found.ino;
@@ -42,6 +44,7 @@ fn stat_bytes(found: &FileStat) -> Vec<u8> {
     words[stat::SIZE] = found.size;
     words[stat::MTIME_S] = found.mtime_s.cast_unsigned();
     words[stat::MTIME_NS] = found.mtime_ns;
+    words[stat::REAL_LEN] = real_len as u64;
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 

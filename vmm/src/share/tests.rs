@@ -62,6 +62,28 @@ fn a_link_into_a_tree_of_the_guest_is_told() {
 }
 
 #[test]
+fn a_file_found_through_links_tells_its_path_without_them() {
+    let (place, mut share) = share();
+    let inside = place.path().join("inside");
+    fs::create_dir(inside.join("deep")).unwrap();
+    fs::write(inside.join("deep/program"), "").unwrap();
+    symlink("deep", inside.join("short")).unwrap();
+    symlink("/short/program", inside.join("program")).unwrap();
+    for (path, follow, real) in [
+        ("/deep/program", true, "/deep/program"),
+        ("/short/../short/program", true, "/deep/program"),
+        ("/program", true, "/deep/program"),
+        ("/program", false, "/program"),
+        ("/short", true, "/deep"),
+    ] {
+        let (handle, _) = share.open(path.as_bytes(), follow).unwrap();
+        assert_eq!(share.real_path(handle).as_deref(), Some(real.as_bytes()), "{path}");
+    }
+    let (root, _) = share.open(b"/", true).unwrap();
+    assert_eq!(share.real_path(root), None, "the root has no name below itself");
+}
+
+#[test]
 fn a_magic_link_does_not_lead_out_of_the_share() {
     let mut share = Share::new(Path::new("/proc")).unwrap();
     let path = format!("/{}/exe", std::process::id());

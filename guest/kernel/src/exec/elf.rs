@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use vmcg_abi::layout::{PAGE_SIZE, TASK_END};
 
+use super::Unloadable;
 use crate::errno::Errno;
 use crate::memory::area::Rights;
 use crate::memory::object::Object;
@@ -78,7 +79,7 @@ fn read(object: &Object, offset: u64, len: usize) -> Result<Vec<u8>, Errno> {
 
 impl Elf {
     /// Reads the headers. ENOEXEC for anything that is not a program for this machine.
-    pub(super) fn parse(object: &Object) -> Result<Self, Errno> {
+    pub(super) fn parse(object: &Object) -> Result<Self, Unloadable> {
         let header = read(object, 0, HEADER_LEN)?;
         let kind = number(&header, 16, 2);
         let is_program = header.starts_with(&IDENT)
@@ -87,7 +88,7 @@ impl Elf {
             && number(&header, 54, 2) == SEGMENT_LEN as u64;
         let headers = number(&header, 56, 2);
         if !is_program || headers == 0 || headers > SEGMENTS_MAX as u64 {
-            return Err(Errno::ENOEXEC);
+            return Err(Errno::ENOEXEC.into());
         }
         let table_offset = number(&header, 32, 8);
         let table = read(object, table_offset, index(headers) * SEGMENT_LEN)?;
@@ -153,22 +154,24 @@ impl Elf {
         }
     }
 
-    /// ENOEXEC unless the segments make sense: in order, aligned as the file, within a task's space.
-    fn check(&self) -> Result<(), Errno> {
+    /// Checks that the segments make sense: in order, aligned as the file, within a task's space.
+    fn check(&self) -> Result<(), Unloadable> {
         let mut end = 0;
         for segment in &self.segments {
-            let last = segment.gva.checked_add(segment.memory_len).ok_or(Errno::ENOEXEC)?;
+            let last = segment.gva.checked_add(segment.memory_len);
+            if last.is_none_or(|last| last > TASK_END) {
+                return Err(Unloadable::Misplaced);
+            }
             let is_sound = segment.file_len <= segment.memory_len
                 && segment.offset % PAGE_SIZE == segment.gva % PAGE_SIZE
                 && segment.offset.checked_add(segment.file_len).is_some()
-                && segment.pages().start >= end
-                && last <= TASK_END;
+                && segment.pages().start >= end;
             if !is_sound {
-                return Err(Errno::ENOEXEC);
+                return Err(Errno::ENOEXEC.into());
             }
             end = segment.pages().end;
         }
-        if self.segments.is_empty() { Err(Errno::ENOEXEC) } else { Ok(()) }
+        if self.segments.is_empty() { Err(Errno::ENOEXEC.into()) } else { Ok(()) }
     }
 
     /// EIO where the file ends before its segments do.

@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 
 use vmcg_abi::layout::{PAGE_SIZE, TASK_END};
 
-use super::Program;
 use super::elf::{Elf, Segment};
+use super::{Program, Unloadable};
 use crate::errno::Errno;
 use crate::file;
 use crate::kernel::Kernel;
@@ -48,8 +48,10 @@ impl Image {
         tid: Tid,
         space: &SharedSpace,
         program: &Program,
-    ) -> Result<Self, Errno> {
+    ) -> Result<Self, Unloadable> {
         let elf = Elf::parse(&program.object)?;
+        let path = elf.interpreter.as_deref();
+        let linker = path.map(|path| file::open_program(kernel, tid, path)).transpose()?;
         map_stack(space, &elf)?;
         let bias = if elf.is_relocatable { RELOCATABLE_BASE - elf.span().start } else { 0 };
         map_elf(space, &elf, bias, &program.object, &program.path)?;
@@ -65,7 +67,7 @@ impl Image {
             stack_top: TASK_END,
         };
         if let Some(path) = &elf.interpreter {
-            let linker = file::open_program(kernel, tid, path)?;
+            let linker = linker.as_ref().ok_or(Errno::ELIBBAD)?;
             image.linker_base = load_linker(space, &linker.object, path, &mut image.start)?;
         }
         Ok(image)
@@ -78,7 +80,7 @@ fn load_linker(
     object: &Rc<Object>,
     path: &[u8],
     start: &mut u64,
-) -> Result<u64, Errno> {
+) -> Result<u64, Unloadable> {
     let elf = Elf::parse(object).map_err(|_| Errno::ELIBBAD)?;
     let span = elf.span();
     let base = space.borrow_mut().find_free(span.end - span.start)?;
@@ -105,7 +107,7 @@ fn map_elf(
     bias: u64,
     object: &Rc<Object>,
     path: &[u8],
-) -> Result<(), Errno> {
+) -> Result<(), Unloadable> {
     let path: Rc<[u8]> = Rc::from(path);
     let moved: Vec<Segment> = elf
         .segments
@@ -116,7 +118,7 @@ fn map_elf(
         let pages = segment.pages();
         let is_free = space.borrow().areas.is_free(&pages);
         if pages.start < LOWEST || pages.end > TASK_END || !is_free {
-            return Err(Errno::ENOEXEC);
+            return Err(Unloadable::Misplaced);
         }
         map_segment(space, &segment, object, &path)?;
     }

@@ -1,9 +1,11 @@
 //! Changing directories: making, removing and renaming. Only a tmpfs can be changed.
 
 use alloc::boxed::Box;
-use alloc::rc::Rc;
+use alloc::rc::{Rc, Weak};
 use alloc::vec::Vec;
+use core::cell::RefCell;
 
+use super::device::Device;
 use super::lookup::{Found, Place, lookup};
 use super::node::{Below, Dentry, Node, NodeBody};
 use super::pipe::Pipe;
@@ -119,7 +121,7 @@ pub(crate) fn add(
 }
 
 /// Fails with EEXIST where a path leads to something.
-fn check_free(kernel: &mut Kernel, tid: Tid, absolute: &[u8]) -> Result<(), Errno> {
+pub(crate) fn check_free(kernel: &mut Kernel, tid: Tid, absolute: &[u8]) -> Result<(), Errno> {
     match lookup(kernel, tid, path::without_slashes(absolute), Follow::No) {
         Ok(_) => Err(Errno::EEXIST),
         Err(Errno::ENOENT) => Ok(()),
@@ -127,29 +129,13 @@ fn check_free(kernel: &mut Kernel, tid: Tid, absolute: &[u8]) -> Result<(), Errn
     }
 }
 
-/// mkdir()
-pub(crate) fn make_directory(
-    kernel: &mut Kernel,
-    tid: Tid,
-    absolute: &[u8],
-    permissions: u32,
-) -> Result<(), Errno> {
-    check_free(kernel, tid, absolute)?;
-    let permissions = permissions & !context_of(kernel, tid).borrow().umask;
-    let slot = slot(kernel, tid, absolute)?;
-    let (ino, now) = (kernel.files.tmpfs.new_ino(), kernel.clock.realtime());
-    let node = Node::directory(ino, permissions, now, Below::Hidden);
-    slot.put(kernel, kernel.frames.new_rc(node)?)?;
-    slot.parent.linked();
-    Ok(())
-}
-
-/// mknod() of a regular file or a fifo; the type is in the mode.
+/// mkdir() and mknod(): a directory, regular file, fifo or known device, by the type in the mode.
 pub(crate) fn make_node(
     kernel: &mut Kernel,
     tid: Tid,
     absolute: &[u8],
     mode: u32,
+    device: u64,
 ) -> Result<(), Errno> {
     check_free(kernel, tid, absolute)?;
     let body = match mode & mode::TYPE {
@@ -159,12 +145,22 @@ pub(crate) fn make_node(
             let pipe = Pipe::new(&kernel.frames, wait_id, kernel.files.dropped());
             NodeBody::Fifo(kernel.frames.new_rc(pipe)?)
         }
-        mode::DIRECTORY => return Err(Errno::EPERM),
-        mode::CHARACTER | mode::BLOCK | mode::SOCKET => return Err(Errno::EPERM),
+        mode::SOCKET => NodeBody::Socket(Weak::new()),
+        mode::CHARACTER => NodeBody::Device(Device::of_number(device).ok_or(Errno::EPERM)?),
+        mode::DIRECTORY => NodeBody::Directory(RefCell::default(), Below::Hidden),
+        mode::BLOCK => return Err(Errno::EPERM),
         _ => return Err(Errno::EINVAL),
     };
     let permissions = mode & !context_of(kernel, tid).borrow().umask;
-    add(kernel, tid, absolute, permissions, body).map(drop)
+    let slot = slot(kernel, tid, absolute)?;
+    let (ino, now) = (kernel.files.tmpfs.new_ino(), kernel.clock.realtime());
+    let node = kernel.frames.new_rc(Node::new(ino, permissions, now, body))?;
+    let is_directory = node.names().is_some();
+    slot.put(kernel, node)?;
+    if is_directory {
+        slot.parent.linked();
+    }
+    Ok(())
 }
 
 /// symlink()
@@ -254,6 +250,9 @@ pub(crate) fn rename(
     if quota(&from.path) != quota(&to.path) {
         return Err(Errno::EXDEV);
     }
+    if may_replace == Replace::No {
+        check_free(kernel, tid, new)?;
+    }
     let is_within = path::below(&to.path, &from.path).is_some_and(|rest| !rest.is_empty());
     if is_within {
         return Err(Errno::EINVAL);
@@ -263,7 +262,6 @@ pub(crate) fn rename(
     }
     let mut replaced = None;
     match lookup(kernel, tid, &to.path, Follow::No) {
-        Ok(_) if may_replace == Replace::No => return Err(Errno::EEXIST),
         // Two names of the same file both stay, as POSIX has it.
         Ok(target) if is_same(&place, &target) => return Ok(()),
         Ok(target) => {

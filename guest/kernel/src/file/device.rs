@@ -4,6 +4,9 @@ use super::uapi::{Stat, device, mode};
 use crate::errno::Errno;
 use crate::{host, physical};
 
+/// Random bytes the host gives at a time.
+const RANDOM_MAX: usize = 4096;
+
 /// A character device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Device {
@@ -15,6 +18,8 @@ pub(crate) enum Device {
     Full,
     /// Gives random bytes.
     Random,
+    /// The same, under its other name.
+    Urandom,
 }
 
 /// What a name in /dev stands for.
@@ -34,7 +39,7 @@ pub(crate) const ENTRIES: &[(&[u8], DeviceEntry)] = &[
     (b"zero", DeviceEntry::Device(Device::Zero)),
     (b"full", DeviceEntry::Device(Device::Full)),
     (b"random", DeviceEntry::Device(Device::Random)),
-    (b"urandom", DeviceEntry::Device(Device::Random)),
+    (b"urandom", DeviceEntry::Device(Device::Urandom)),
     (b"tty", DeviceEntry::Terminal),
     (b"fd", DeviceEntry::Link(b"/proc/self/fd")),
     (b"stdin", DeviceEntry::Link(b"/proc/self/fd/0")),
@@ -53,7 +58,11 @@ impl Device {
         match self {
             Self::Null => return Ok(0),
             Self::Zero | Self::Full => into.fill(0),
-            Self::Random => host::random(physical::gpa_of_mut(into), into.len() as u64)?,
+            Self::Random | Self::Urandom => {
+                for piece in into.chunks_mut(RANDOM_MAX) {
+                    host::random(physical::gpa_of_mut(piece), piece.len() as u64)?;
+                }
+            }
         }
         Ok(into.len())
     }
@@ -63,16 +72,27 @@ impl Device {
         if self == Self::Full { Err(Errno::ENOSPC) } else { Ok(len) }
     }
 
-    /// What stat() says.
-    pub(crate) fn stat(self) -> Stat {
-        // Minor numbers of major 1 (Linux v6.12 Documentation/admin-guide/devices.txt).
-        let minor = match self {
+    /// Its number among the devices of major 1 (Linux v6.12 Documentation/admin-guide/devices.txt).
+    const fn minor(self) -> u64 {
+        match self {
             Self::Null => 3,
             Self::Zero => 5,
             Self::Full => 7,
-            Self::Random => 9,
-        };
+            Self::Random => 8,
+            Self::Urandom => 9,
+        }
+    }
+
+    /// The device of a number as mknod() takes it.
+    pub(crate) fn of_number(number: u64) -> Option<Self> {
+        let all = [Self::Null, Self::Zero, Self::Full, Self::Random, Self::Urandom];
+        all.into_iter().find(|known| known.stat().rdev == number)
+    }
+
+    /// What stat() says.
+    pub(crate) fn stat(self) -> Stat {
         let mode = mode::CHARACTER | 0o666;
+        let minor = self.minor();
         Stat { dev: 5, ino: minor, mode, nlink: 1, rdev: device(1, minor), ..Stat::default() }
     }
 }

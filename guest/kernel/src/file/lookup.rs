@@ -44,7 +44,7 @@ pub(crate) enum Found {
 /// A file and its name.
 #[derive(Debug)]
 pub(crate) struct Place {
-    /// Normalised absolute path.
+    /// Normalised absolute path; that of a file of the share has no symbolic links in it.
     pub(crate) path: Vec<u8>,
     /// What is there.
     pub(crate) found: Found,
@@ -74,7 +74,11 @@ pub(crate) fn lookup(
         match step(kernel, tid, &raw, &text, follow)? {
             Step::Link(next) => raw = next,
             Step::Found(found) => {
-                let place = Place { path: text, found };
+                let path = match &found {
+                    Found::Share(file) => file.real_path(&text),
+                    _ => text,
+                };
+                let place = Place { path, found };
                 if names_directory && !place.stat().is_directory() {
                     return Err(Errno::ENOTDIR);
                 }
@@ -126,7 +130,11 @@ fn device_step(rest: &[u8], follow: Follow) -> Result<Step, Errno> {
     let Some(name) = rest.strip_prefix(b"/") else {
         return Ok(Step::Found(Found::Directory));
     };
+    let end = name.iter().position(|byte| *byte == b'/').unwrap_or(name.len());
+    let (name, within) = name.split_at(end);
     Ok(match device::entry(name).ok_or(Errno::ENOENT)? {
+        DeviceEntry::Link(target) if !within.is_empty() => Step::Link([target, within].concat()),
+        _ if !within.is_empty() => return Err(Errno::ENOTDIR),
         DeviceEntry::Device(device) => Step::Found(Found::Device(device)),
         DeviceEntry::Terminal => Step::Found(Found::Terminal),
         DeviceEntry::Link(target) if follow == Follow::Yes => Step::Link(target.to_vec()),
@@ -142,6 +150,8 @@ fn proc_step(entry: ProcEntry, text: &[u8], follow: Follow) -> Step {
         ProcEntry::Open(file) if follow == Follow::No => {
             Step::Found(Found::Link(file.path.clone()))
         }
+        // What is opened again by its name is a file of its own, with an offset of its own.
+        ProcEntry::Open(file) if file.is_named() => Step::Link(file.path.clone()),
         ProcEntry::Open(file) => Step::Found(Found::Open(file)),
         ProcEntry::Link(target) if follow == Follow::Yes => {
             let directory = path::split(text).map_or(&b"/"[..], |(directory, _)| directory);

@@ -4,11 +4,13 @@
 //! and [`NodeBody::Gone`] hides what was removed.
 
 use alloc::boxed::Box;
-use alloc::rc::Rc;
+use alloc::rc::{Rc, Weak};
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 
+use super::device::Device;
 use super::pipe::Pipe;
+use super::socket::port::Port;
 use super::uapi::{SECTOR_LEN, Stat, mode};
 use crate::kmem::Shortage;
 use crate::memory::frames::Frames;
@@ -131,6 +133,10 @@ pub(crate) enum NodeBody {
     Link(Box<[u8]>),
     /// A fifo.
     Fifo(Rc<Pipe>),
+    /// The name of a socket, which may be gone.
+    Socket(Weak<Port>),
+    /// A device.
+    Device(Device),
     /// A file of the share below was removed.
     Gone,
 }
@@ -153,6 +159,8 @@ impl Node {
             NodeBody::Directory(..) => (mode::DIRECTORY, 2),
             NodeBody::Link(_) => (mode::LINK, 1),
             NodeBody::Fifo(_) => (mode::FIFO, 1),
+            NodeBody::Socket(_) => (mode::SOCKET, 1),
+            NodeBody::Device(_) => (mode::CHARACTER, 1),
         };
         let mode = Cell::new(kind | permissions & mode::PERMISSIONS);
         Self { ino, mode, nlink: Cell::new(nlink), mtime_ns: Cell::new(now_ns), body }
@@ -185,7 +193,8 @@ impl Node {
             NodeBody::File(object) => (object.size(), object.page_count()),
             NodeBody::Directory(names, _) => (NAME_SIZE * (names.borrow().len() as u64 + 2), 0),
             NodeBody::Link(target) => (target.len() as u64, 0),
-            NodeBody::Fifo(_) | NodeBody::Gone => (0, 0),
+            NodeBody::Fifo(_) | NodeBody::Socket(_) => (0, 0),
+            NodeBody::Device(_) | NodeBody::Gone => (0, 0),
         };
         let block_len = match &self.body {
             NodeBody::File(object) => object.huge().map_or(0, |file| file.size().bytes()),
@@ -196,11 +205,19 @@ impl Node {
             ino: self.ino,
             mode: self.mode.get(),
             nlink: self.nlink.get(),
-            rdev: 0,
+            rdev: self.rdev(),
             size,
             blocks: pages * (PAGE_SIZE / SECTOR_LEN),
             block_len,
             mtime_ns: self.mtime_ns.get(),
+        }
+    }
+
+    /// The device it is.
+    fn rdev(&self) -> u64 {
+        match self.body {
+            NodeBody::Device(device) => device.stat().rdev,
+            _ => 0,
         }
     }
 

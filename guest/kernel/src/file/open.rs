@@ -11,7 +11,7 @@ use super::open_file::{Body, Cached, OpenFile};
 use super::pipe::{Pipe, Side};
 use super::share::ShareFile;
 use super::stream::Stream;
-use super::uapi::{mode, open};
+use super::uapi::{Stat, mode, open};
 use super::{change, context_of, hugetlbfs, path};
 use crate::errno::Errno;
 use crate::host::Follow;
@@ -166,8 +166,9 @@ fn open_place(
         let body = Body::Directory(Directory::new(stat, &place.path));
         return Ok(kernel.frames.new_rc(OpenFile::new(body, flags, place.path))?);
     }
+    let mut path = place.path;
     let body = match place.found {
-        Found::Share(file) if is_changing => copy_up(kernel, tid, &place.path, file, flags)?,
+        Found::Share(file) if is_changing => copy_up(kernel, tid, &path, file, flags)?,
         Found::Share(file) if stat.is_regular() => {
             Body::Cached(Cached { object: file.into_object(kernel), stat })
         }
@@ -177,10 +178,16 @@ fn open_place(
         Found::Terminal => Body::Stream(terminal(kernel, tid)?),
         Found::Text(_) if is_changing => return Err(Errno::EACCES),
         Found::Text(text) => Body::Text(text, stat),
-        Found::Open(file) => return Ok(file),
+        Found::Open(file) => match file.node() {
+            Some(node) => {
+                path.clone_from(&file.path);
+                open_node(kernel, node, flags)?
+            }
+            None => return Ok(file),
+        },
         Found::Directory | Found::Link(_) => return Err(Errno::ELOOP),
     };
-    Ok(kernel.frames.new_rc(OpenFile::new(body, flags, place.path))?)
+    Ok(kernel.frames.new_rc(OpenFile::new(body, flags, path))?)
 }
 
 fn open_node(kernel: &mut Kernel, node: &Rc<Node>, flags: u32) -> Result<Body, Errno> {
@@ -194,6 +201,7 @@ fn open_node(kernel: &mut Kernel, node: &Rc<Node>, flags: u32) -> Result<Body, E
             Ok(Body::Memory(node.clone(), object))
         }
         NodeBody::Fifo(pipe) => open_fifo(kernel, node, pipe, flags),
+        NodeBody::Device(device) => Ok(Body::Device(*device)),
         _ => Err(Errno::ENXIO),
     }
 }
@@ -264,16 +272,24 @@ pub(crate) fn open_executable(
     tid: Tid,
     absolute: &[u8],
 ) -> Result<(Rc<Object>, Rc<OpenFile>), Errno> {
-    const ANY_EXECUTE: u32 = 0o111;
     let place = lookup(kernel, tid, absolute, Follow::Yes)?;
-    let stat = place.stat();
-    if !stat.is_regular() || stat.mode & ANY_EXECUTE == 0 {
-        return Err(Errno::EACCES);
-    }
+    check_executable(&place.stat())?;
     let file = open_place(kernel, tid, place, open::READ_ONLY)?;
+    Ok((executable_object(&file)?, file))
+}
+
+fn check_executable(stat: &Stat) -> Result<(), Errno> {
+    const ANY_EXECUTE: u32 = 0o111;
+    let may_run = stat.is_regular() && stat.mode & ANY_EXECUTE != 0;
+    if may_run { Ok(()) } else { Err(Errno::EACCES) }
+}
+
+/// The pages of an open file that shall be run.
+pub(crate) fn executable_object(file: &OpenFile) -> Result<Rc<Object>, Errno> {
+    check_executable(&file.stat())?;
     match &file.body {
-        Body::Cached(cached) => Ok((cached.object.clone(), file)),
-        Body::Memory(_, object) if object.huge().is_none() => Ok((object.clone(), file)),
+        Body::Cached(cached) => Ok(cached.object.clone()),
+        Body::Memory(_, object) if object.huge().is_none() => Ok(object.clone()),
         _ => Err(Errno::EACCES),
     }
 }

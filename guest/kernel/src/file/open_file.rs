@@ -137,6 +137,24 @@ impl OpenFile {
         Self::new(Body::Stream(stream), open::READ_WRITE, path.to_vec())
     }
 
+    /// The file in memory that it is.
+    pub(crate) fn node(&self) -> Option<&Rc<Node>> {
+        match &self.body {
+            Body::Memory(node, _) => Some(node),
+            Body::Pipe(end) => end.node(),
+            _ => None,
+        }
+    }
+
+    /// Whether its path leads to it for as long as nobody changes names: not so for files in memory.
+    pub(crate) fn is_named(&self) -> bool {
+        match &self.body {
+            Body::Cached(_) | Body::Directory(_) => true,
+            Body::Path(stat) => !stat.is_link(),
+            _ => false,
+        }
+    }
+
     /// Whether it may be read.
     pub(crate) fn can_read(&self) -> bool {
         let flags = self.flags.get();

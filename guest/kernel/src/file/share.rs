@@ -1,5 +1,6 @@
 //! Files of the share: a read-only view of a directory of the host.
 
+use alloc::boxed::Box;
 use alloc::rc::{Rc, Weak};
 use alloc::vec::Vec;
 
@@ -14,6 +15,8 @@ use crate::memory::object::Object;
 pub(crate) struct ShareFile {
     handle: u64,
     host_stat: HostStat,
+    /// Its path without symbolic links, where that is another one than it was looked up by.
+    real: Option<Box<[u8]>>,
     is_owner: bool,
 }
 
@@ -36,7 +39,9 @@ impl ShareFile {
     /// the path there.
     pub(crate) fn open(path: &[u8], follow: Follow) -> Result<Result<Self, Vec<u8>>, Errno> {
         Ok(match host::file_open(path, follow)? {
-            Opened::File(handle, host_stat) => Ok(Self { handle, host_stat, is_owner: true }),
+            Opened::File(handle, host_stat, real) => {
+                Ok(Self { handle, host_stat, real, is_owner: true })
+            }
             Opened::Elsewhere(path) => Err(path),
         })
     }
@@ -55,6 +60,11 @@ impl ShareFile {
         };
         kernel.frames.kmem().remember(&kernel.frames, path, stat)?;
         found
+    }
+
+    /// The path without symbolic links of what was looked up as `path`.
+    pub(crate) fn real_path(&self, path: &[u8]) -> Vec<u8> {
+        self.real.as_deref().unwrap_or(path).to_vec()
     }
 
     /// The host's handle, good for as long as this lives.

@@ -1,12 +1,19 @@
 //! A process's descriptors.
 
+use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use super::open_file::OpenFile;
 use super::stream::Stream;
 use crate::errno::Errno;
+use crate::heap;
 use crate::number::index;
+
+/// Descriptors a process may have whatever its limit says (Linux: fs.nr_open).
+pub(crate) const DESCRIPTORS_MAX: u64 = 1 << 20;
+/// Descriptors of a chunk.
+const CHUNK_LEN: usize = 64;
 
 /// A descriptor's file and its one flag of its own.
 #[derive(Debug, Clone)]
@@ -31,34 +38,59 @@ impl OnExec {
     }
 }
 
-/// Descriptors by number.
+/// Descriptors that follow each other.
+#[derive(Debug, Clone)]
+struct Chunk {
+    slots: [Option<Slot>; CHUNK_LEN],
+    used: usize,
+}
+
+impl Chunk {
+    const EMPTY: Self = Self { slots: [const { None }; CHUNK_LEN], used: 0 };
+
+    /// The lowest free slot from `from` on.
+    fn free(&self, from: usize) -> Option<usize> {
+        if self.used == CHUNK_LEN {
+            return None;
+        }
+        (from..CHUNK_LEN).find(|&slot| self.slots[slot].is_none())
+    }
+}
+
+/// Descriptors by number. Only chunks in which one was ever used take memory.
 #[derive(Debug, Default)]
 pub(crate) struct FileTable {
-    slots: Vec<Option<Slot>>,
+    chunks: Vec<Option<Box<Chunk>>>,
 }
 
 impl FileTable {
     /// The descriptors 0, 1 and 2 of a job's first process.
     pub(crate) fn for_job(job: u32) -> Self {
-        let slot = |number| {
+        let mut chunk = Chunk::EMPTY;
+        for (number, slot) in (0..3).zip(&mut chunk.slots) {
             let file = Rc::new(OpenFile::stream(Stream::new(job, number)));
-            Some(Slot { file, is_closed_on_exec: false })
-        };
-        Self { slots: (0..3).map(slot).collect() }
-    }
-
-    /// What a forked process starts with: descriptors of its own for the same open files.
-    pub(crate) fn for_fork(&self) -> Self {
-        Self { slots: self.slots.clone() }
-    }
-
-    /// Closes what an exec closes.
-    pub(crate) fn close_on_exec(&mut self) {
-        for slot in &mut self.slots {
-            if slot.as_ref().is_some_and(|slot| slot.is_closed_on_exec) {
-                *slot = None;
-            }
+            *slot = Some(Slot { file, is_closed_on_exec: false });
+            chunk.used += 1;
         }
+        Self { chunks: [Some(Box::new(chunk))].into() }
+    }
+
+    /// What a forked process starts with: descriptors of its own for the same open files. ENOMEM
+    /// where the heap has no room for them.
+    pub(crate) fn for_fork(&self) -> Result<Self, Errno> {
+        let count = self.chunks.iter().flatten().count();
+        if !heap::has_room(count * size_of::<Chunk>() + size_of_val(&*self.chunks)) {
+            return Err(Errno::ENOMEM);
+        }
+        Ok(Self { chunks: self.chunks.clone() })
+    }
+
+    /// Takes out what an exec closes.
+    pub(crate) fn take_closed_on_exec(&mut self) -> Vec<Rc<OpenFile>> {
+        let used = self.used().into_iter();
+        let closed = used.filter(|&fd| self.slot(fd).is_ok_and(|slot| slot.is_closed_on_exec));
+        let closed: Vec<u64> = closed.collect();
+        closed.into_iter().filter_map(|fd| self.remove(fd).ok()).collect()
     }
 
     /// The open file of a descriptor.
@@ -73,7 +105,9 @@ impl FileTable {
 
     /// Changes what an exec does to a descriptor.
     pub(crate) fn set_on_exec(&mut self, fd: u64, on_exec: OnExec) -> Result<(), Errno> {
-        let slot = self.slots.get_mut(number(fd)).and_then(Option::as_mut).ok_or(Errno::EBADF)?;
+        let (chunk, slot) = place(fd);
+        let chunk = self.chunks.get_mut(chunk).and_then(Option::as_mut).ok_or(Errno::EBADF)?;
+        let slot = chunk.slots[slot].as_mut().ok_or(Errno::EBADF)?;
         slot.is_closed_on_exec = on_exec == OnExec::Close;
         Ok(())
     }
@@ -86,42 +120,85 @@ impl FileTable {
         from: u64,
         limit: u64,
     ) -> Result<u64, Errno> {
-        let free = (number(from)..self.slots.len()).find(|&fd| self.slots[fd].is_none());
-        let fd = free.unwrap_or(self.slots.len().max(number(from))) as u64;
+        let fd = self.lowest_free(from);
         if fd >= limit {
             return Err(Errno::EMFILE);
         }
-        self.put(fd, file, on_exec);
+        self.put(fd, file, on_exec)?;
         Ok(fd)
     }
 
-    /// Gives a file this descriptor, whose former file is closed. The caller has checked the limit.
-    pub(crate) fn put(&mut self, fd: u64, file: Rc<OpenFile>, on_exec: OnExec) {
-        let fd = number(fd);
-        if fd >= self.slots.len() {
-            self.slots.resize(fd + 1, None);
+    fn lowest_free(&self, from: u64) -> u64 {
+        let (mut chunk, mut slot) = place(from);
+        while let Some(Some(full)) = self.chunks.get(chunk) {
+            if let Some(free) = full.free(slot) {
+                slot = free;
+                break;
+            }
+            (chunk, slot) = (chunk + 1, 0);
         }
-        self.slots[fd] = Some(Slot { file, is_closed_on_exec: on_exec == OnExec::Close });
+        number(chunk, slot)
+    }
+
+    /// Gives a file this descriptor, whose former file is closed. The caller has checked the limit.
+    /// ENOMEM where the heap has no room for it.
+    pub(crate) fn put(
+        &mut self,
+        fd: u64,
+        file: Rc<OpenFile>,
+        on_exec: OnExec,
+    ) -> Result<(), Errno> {
+        let (chunk, slot) = place(fd);
+        if self.chunks.get(chunk).is_none_or(Option::is_none) {
+            let list_len = size_of::<Option<Box<Chunk>>>() * (chunk + 1).next_power_of_two();
+            if !heap::has_room(size_of::<Chunk>() + list_len) {
+                return Err(Errno::ENOMEM);
+            }
+            let len = self.chunks.len().max(chunk + 1);
+            self.chunks.resize(len, None);
+        }
+        let chunk = self.chunks[chunk].get_or_insert_with(|| Box::new(Chunk::EMPTY));
+        let slot = &mut chunk.slots[slot];
+        chunk.used += usize::from(slot.is_none());
+        *slot = Some(Slot { file, is_closed_on_exec: on_exec == OnExec::Close });
+        Ok(())
     }
 
     /// Closes a descriptor.
     pub(crate) fn remove(&mut self, fd: u64) -> Result<Rc<OpenFile>, Errno> {
-        let slot = self.slots.get_mut(number(fd)).and_then(Option::take);
-        slot.map(|slot| slot.file).ok_or(Errno::EBADF)
+        let (chunk, slot) = place(fd);
+        let chunk = self.chunks.get_mut(chunk).and_then(Option::as_mut).ok_or(Errno::EBADF)?;
+        let slot = chunk.slots[slot].take().ok_or(Errno::EBADF)?;
+        chunk.used -= 1;
+        Ok(slot.file)
     }
 
     /// The descriptors in use.
     pub(crate) fn used(&self) -> Vec<u64> {
-        let used = self.slots.iter().enumerate().filter(|(_, slot)| slot.is_some());
-        used.map(|(fd, _)| fd as u64).collect()
+        let chunks = self.chunks.iter().enumerate();
+        let chunks = chunks.filter_map(|(at, chunk)| Some((at, chunk.as_ref()?)));
+        let used = chunks.flat_map(|(at, chunk)| {
+            let slots = chunk.slots.iter().enumerate().filter(|(_, slot)| slot.is_some());
+            slots.map(move |(slot, _)| number(at, slot))
+        });
+        used.collect()
     }
 
     fn slot(&self, fd: u64) -> Result<&Slot, Errno> {
-        self.slots.get(number(fd)).and_then(Option::as_ref).ok_or(Errno::EBADF)
+        let (chunk, slot) = place(fd);
+        let chunk = self.chunks.get(chunk).and_then(Option::as_ref).ok_or(Errno::EBADF)?;
+        chunk.slots[slot].as_ref().ok_or(Errno::EBADF)
     }
 }
 
-/// A descriptor as system calls take it: an int, where negative ones name no file.
-fn number(fd: u64) -> usize {
-    index(fd & 0xffff_ffff)
+/// The chunk and the slot of a descriptor as system calls take it: an int, where negative ones name
+/// no file.
+fn place(fd: u64) -> (usize, usize) {
+    let fd = index(fd & 0xffff_ffff);
+    (fd / CHUNK_LEN, fd % CHUNK_LEN)
+}
+
+/// The descriptor of a slot.
+fn number(chunk: usize, slot: usize) -> u64 {
+    (chunk * CHUNK_LEN + slot) as u64
 }

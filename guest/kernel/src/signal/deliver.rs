@@ -7,7 +7,7 @@ use crate::errno::Errno;
 use crate::kernel::Kernel;
 use crate::number::Tid;
 use crate::signal::number::DefaultAction;
-use crate::syscall::request::OnSignal;
+use crate::syscall::request::{OnSignal, Request};
 use crate::task::extended;
 use crate::task::process::WaitStatus;
 
@@ -73,16 +73,16 @@ fn end_interrupted(kernel: &mut Kernel, tid: Tid, handler: Option<Action>) {
     let Some(interrupted) = task.interrupted.take() else {
         return;
     };
-    let is_restarted = match (interrupted.on_signal, handler) {
-        (_, None) => true,
-        (OnSignal::Restart, Some(action)) => action.has(flag::RESTART),
-        (_, Some(_)) => false,
-    };
-    if is_restarted {
-        task.registers.rip -= SYSCALL_LEN;
-        task.registers.rax = interrupted.number;
-    } else {
-        task.registers.rax = Errno::EINTR.to_word();
+    match (interrupted.on_signal, handler) {
+        // What it waits for is looked at anew, but it gives up when it would have.
+        (_, None) => {
+            task.request = Some(Request { progress: 0, woken: None, ..interrupted.request });
+        }
+        (OnSignal::Restart, Some(action)) if action.has(flag::RESTART) => {
+            task.registers.rip -= SYSCALL_LEN;
+            task.registers.rax = interrupted.request.number;
+        }
+        (_, Some(_)) => task.registers.rax = Errno::EINTR.to_word(),
     }
 }
 

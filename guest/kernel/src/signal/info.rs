@@ -14,6 +14,8 @@ pub(crate) mod code {
     pub(crate) const USER: i32 = 0;
     /// Sent by the kernel.
     pub(crate) const KERNEL: i32 = 0x80;
+    /// A timer of timer_create() expired.
+    pub(crate) const TIMER: i32 = -2;
     /// Sent by tkill() or tgkill().
     pub(crate) const TKILL: i32 = -6;
     /// Illegal operand, for SIGILL.
@@ -51,6 +53,15 @@ pub(crate) enum Origin {
     Task {
         /// The sender's process.
         pid: Tid,
+        /// Word of `union sigval`.
+        value: u64,
+    },
+    /// A timer of timer_create().
+    Timer {
+        /// Its id.
+        id: usize,
+        /// How often it expired besides once.
+        overrun: u64,
         /// Word of `union sigval`.
         value: u64,
     },
@@ -117,6 +128,12 @@ impl SignalInfo {
             Origin::Kernel => {}
             Origin::Task { pid, value } => {
                 put(&mut bytes, 16, &pid.0.to_le_bytes());
+                put(&mut bytes, 24, &value.to_le_bytes());
+            }
+            Origin::Timer { id, overrun, value } => {
+                let half = |number: u64| number.min(i32::MAX as u64).to_le_bytes();
+                put(&mut bytes, 16, &half(id as u64)[..4]);
+                put(&mut bytes, 20, &half(overrun)[..4]);
                 put(&mut bytes, 24, &value.to_le_bytes());
             }
             Origin::Child { pid, status } => {

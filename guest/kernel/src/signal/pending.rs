@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::info::SignalInfo;
+use super::info::{Origin, SignalInfo};
 use super::number::{Signal, SignalSet};
 use crate::heap;
 
@@ -35,6 +35,12 @@ impl Pending {
     /// The pending signals.
     pub(crate) const fn set(&self) -> SignalSet {
         self.set
+    }
+
+    /// Whether the signal of a timer waits.
+    pub(crate) fn has_timer(&self, timer: usize) -> bool {
+        let is_it = |origin| matches!(origin, Origin::Timer { id, .. } if id == timer);
+        self.queue.iter().any(|info| is_it(info.origin))
     }
 
     /// Takes the oldest entry of a signal.

@@ -7,11 +7,12 @@ mod extended;
 mod ioctl;
 mod lock;
 mod name;
+mod open;
 mod stat;
 mod transfer;
 
-pub(crate) use lock::release_process;
-pub(super) use name::install;
+pub(crate) use lock::{closed, release_process};
+pub(super) use open::install;
 pub(super) use transfer::{Spans, broken_pipe, wait_for};
 
 use super::Entry;
@@ -26,7 +27,7 @@ use alloc::vec::Vec;
 pub(crate) const CALLS: &[Entry] = &[
     (0, "read", transfer::read),
     (1, "write", transfer::write),
-    (2, "open", name::open),
+    (2, "open", open::open),
     (3, "close", descriptor::close),
     (4, "stat", stat::stat),
     (5, "fstat", stat::fstat),
@@ -53,7 +54,7 @@ pub(crate) const CALLS: &[Entry] = &[
     (82, "rename", name::rename),
     (83, "mkdir", name::mkdir),
     (84, "rmdir", name::rmdir),
-    (85, "creat", name::creat),
+    (85, "creat", open::creat),
     (86, "link", name::link),
     (87, "unlink", name::unlink),
     (88, "symlink", name::symlink),
@@ -62,9 +63,10 @@ pub(crate) const CALLS: &[Entry] = &[
     (91, "fchmod", attribute::fchmod),
     (92, "chown", attribute::chown), // partial: user and group 0 only
     (93, "fchown", attribute::fchown), // partial: user and group 0 only
-    (94, "lchown", attribute::chown), // partial: user and group 0 only
+    (94, "lchown", attribute::lchown), // partial: user and group 0 only
     (95, "umask", attribute::umask),
-    (133, "mknod", name::mknod), // partial: regular files and fifos
+    (132, "utime", attribute::utime),
+    (133, "mknod", name::mknod), // partial: no block devices, and of the others those of /dev
     (137, "statfs", stat::statfs),
     (138, "fstatfs", stat::fstatfs),
     (153, "vhangup", ioctl::vhangup),
@@ -84,10 +86,12 @@ pub(crate) const CALLS: &[Entry] = &[
     (199, "fremovexattr", extended::by_descriptor), // partial: as setxattr
     (217, "getdents64", name::getdents64),
     (221, "fadvise64", descriptor::fsync),
-    (257, "openat", name::openat),
+    (235, "utimes", attribute::utimes),
+    (257, "openat", open::openat),
     (258, "mkdirat", name::mkdirat),
     (259, "mknodat", name::mknodat),        // partial: as mknod
     (260, "fchownat", attribute::fchownat), // partial: user and group 0 only
+    (261, "futimesat", attribute::futimesat),
     (262, "newfstatat", stat::newfstatat),
     (263, "unlinkat", name::unlinkat),
     (264, "renameat", name::renameat),
@@ -101,9 +105,12 @@ pub(crate) const CALLS: &[Entry] = &[
     (292, "dup3", descriptor::dup3),
     (295, "preadv", transfer::preadv),
     (296, "pwritev", transfer::pwritev),
+    (306, "syncfs", descriptor::fsync),
     (316, "renameat2", name::renameat2),
-    (319, "memfd_create", name::memfd_create),
+    (319, "memfd_create", open::memfd_create),
     (326, "copy_file_range", copy::copy_file_range),
+    (327, "preadv2", transfer::preadv2), // partial: no RWF_APPEND or RWF_NOAPPEND
+    (328, "pwritev2", transfer::pwritev2), // partial: as preadv2
     (332, "statx", stat::statx),
     (436, "close_range", descriptor::close_range),
     (439, "faccessat2", stat::faccessat2),
@@ -117,14 +124,9 @@ pub(super) fn file_of(kernel: &Kernel, request: &Request, fd: u64) -> Result<Rc<
     table_of(kernel, request.tid).borrow().get(fd)
 }
 
-/// Descriptors a process may have whatever its limit says (Linux: fs.nr_open). A table of so many
-/// fits into what the heap keeps in reserve, so that a fork can copy it.
-const DESCRIPTORS_MAX: u64 = 16384;
-
 /// How many descriptors the caller may have (RLIMIT_NOFILE).
 pub(super) fn descriptor_limit(kernel: &Kernel, request: &Request) -> u64 {
-    let limit = kernel.process_of(request.tid).limits[crate::task::process::LIMIT_FILES].0;
-    limit.min(DESCRIPTORS_MAX)
+    kernel.process_of(request.tid).limits[crate::task::process::LIMIT_FILES].0
 }
 
 /// The path at an address, as given.

@@ -117,7 +117,7 @@ fn wait(kernel: &mut Kernel, request: &mut Request, bits: u32) -> Result<Outcome
         if user.read_half(gva)? != low_u32(value) {
             return Err(Errno::EAGAIN);
         }
-        if timeout_gva != 0 {
+        if timeout_gva != 0 && request.deadline.is_none() {
             let time = timespec_ns(&user, timeout_gva)?;
             let is_relative = operation & !(PRIVATE | CLOCK_REALTIME) == WAIT;
             request.deadline = Some(match (is_relative, operation & CLOCK_REALTIME != 0) {

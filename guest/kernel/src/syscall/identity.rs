@@ -124,7 +124,7 @@ fn getres(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> 
 }
 
 /// The process a call names; 0 = the caller's.
-fn named(kernel: &Kernel, request: &Request, id: u64) -> Result<Tid, Errno> {
+pub(super) fn named(kernel: &Kernel, request: &Request, id: u64) -> Result<Tid, Errno> {
     if low_i32(id) == 0 {
         return Ok(kernel.task(request.tid).process);
     }

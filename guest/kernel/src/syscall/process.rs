@@ -5,17 +5,22 @@ mod wait;
 
 pub(super) use wait::usage;
 
+use alloc::format;
+use alloc::rc::Rc;
 use alloc::vec::Vec;
+use core::cell::RefCell;
 
 use super::Entry;
 use super::request::{OnSignal, Outcome, Request, Wait, WaitKey};
 use crate::errno::Errno;
-use crate::exec::{self, Strings};
-use crate::file;
+use crate::exec::{self, Strings, Unloadable};
+use crate::file::uapi::at;
+use crate::file::{self, lookup};
 use crate::heap;
 use crate::kernel::Kernel;
 use crate::memory::user::UserMemory;
-use crate::number::{Tid, low_u8};
+use crate::number::{Tid, low_i32, low_u8, low_u32};
+use crate::signal::Signal;
 use crate::task::clone::{CloneRequest, clone as clone_task, flag};
 use crate::task::process::WaitStatus;
 
@@ -28,11 +33,14 @@ pub(crate) const CALLS: &[Entry] = &[
     (59, "execve", execve),
     (60, "exit", exit),
     (61, "wait4", wait::wait4),
+    (135, "personality", personality), // partial: remembered, without effect
     (157, "prctl", prctl::prctl), // partial: names, PDEATHSIG, DUMPABLE, NO_NEW_PRIVS, TIMERSLACK
     (158, "arch_prctl", prctl::arch_prctl),
     (218, "set_tid_address", set_tid_address),
     (231, "exit_group", exit_group),
     (247, "waitid", wait::waitid),
+    (272, "unshare", unshare), // partial: no namespaces
+    (322, "execveat", execveat),
     (435, "clone3", clone3), // partial: as clone
 ];
 
@@ -142,27 +150,105 @@ fn read_strings(
     }
 }
 
+/// execve(path, arguments, environment)
 fn execve(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let [path_gva, arguments_gva, environment_gva, ..] = request.args;
+    let tid = request.tid;
+    run(kernel, request, [arguments_gva, environment_gva], |kernel| {
+        let called = kernel.user(tid).read_c_string(path_gva, PATH_MAX)?;
+        Ok((file::open_program(kernel, tid, &called)?, called))
+    })
+}
+
+/// execveat(directory, path, arguments, environment, flags)
+fn execveat(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    let [fd, path_gva, arguments_gva, environment_gva, flags, _] = request.args;
+    let tid = request.tid;
+    let flags = low_u32(flags);
+    if flags & !(at::EMPTY_PATH | at::SYMLINK_NOFOLLOW) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    run(kernel, request, [arguments_gva, environment_gva], |kernel| {
+        let given = kernel.user(tid).read_c_string(path_gva, PATH_MAX)?;
+        if given.starts_with(b"/") || low_i32(fd) == at::CWD {
+            return Ok((file::open_program(kernel, tid, &given)?, given));
+        }
+        // What a script is told: Linux names the file by the descriptor.
+        let mut called = format!("/dev/fd/{}", low_u32(fd)).into_bytes();
+        if given.is_empty() && flags & at::EMPTY_PATH != 0 {
+            return Ok((file::opened_program(kernel, tid, fd)?, called));
+        }
+        let absolute = lookup::absolute(kernel, tid, fd, &given)?;
+        called.push(b'/');
+        called.extend_from_slice(&given);
+        Ok((file::open_program(kernel, tid, &absolute)?, called))
+    })
+}
+
+/// Replaces the caller's program by the one that `find` finds, and that is called so.
+fn run(
+    kernel: &mut Kernel,
+    request: &Request,
+    [arguments_gva, environment_gva]: [u64; 2],
+    find: impl FnOnce(&mut Kernel) -> Result<(file::Program, Vec<u8>), Errno>,
+) -> Result<Outcome, Errno> {
     let tid = request.tid;
     // The strings are held twice while the new stack is written.
     if !heap::has_room(STRINGS_MAX * 2) && !heap::has_room(STRINGS_SMALL * 2) {
         return Err(Errno::ENOMEM);
     }
     let mut budget = if heap::has_room(STRINGS_MAX * 2) { STRINGS_MAX } else { STRINGS_SMALL };
+    let (file::Program { object, path }, called) = find(kernel)?;
     let user = kernel.user(tid);
-    let called = user.read_c_string(path_gva, PATH_MAX)?;
     let mut arguments = read_strings(&user, arguments_gva, &mut budget)?;
     let environment = read_strings(&user, environment_gva, &mut budget)?;
     if arguments.is_empty() {
         arguments.push(Vec::new());
     }
-    let file::Program { object, path, .. } = file::open_program(kernel, tid, &called)?;
     // The old memory goes before the host hears of the new one, so nothing may hold it.
     drop(user);
     let program = exec::Program { object, path, called };
-    exec::replace(kernel, tid, program, Strings { arguments, environment })?;
+    match exec::replace(kernel, tid, program, Strings { arguments, environment }) {
+        Ok(()) => {}
+        Err(Unloadable::Refused(errno)) => return Err(errno),
+        Err(Unloadable::Misplaced) => {
+            kernel.exit_group(tid, WaitStatus::killed(Signal::SEGV.number()));
+        }
+    }
     Ok(Outcome::Resume)
+}
+
+/// personality(persona)
+fn personality(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    /// Only asks.
+    const ASK: u32 = u32::MAX;
+    let wanted = low_u32(request.args[0]);
+    let process = kernel.process_of_mut(request.tid);
+    let old = process.personality;
+    if wanted != ASK {
+        process.personality = wanted;
+    }
+    Ok(Outcome::Done(u64::from(old)))
+}
+
+/// unshare(flags)
+fn unshare(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    /// System V semaphores are undone apart; there are none.
+    const SYSV_SEMAPHORES: u64 = 0x4_0000;
+    let flags = request.args[0];
+    if flags & !(flag::FS | flag::FILES | SYSV_SEMAPHORES) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let task = kernel.task_mut(request.tid);
+    if flags & flag::FILES != 0 {
+        let copy = task.files.borrow().for_fork()?;
+        task.files = Rc::new(RefCell::new(copy));
+    }
+    if flags & flag::FS != 0 {
+        let copy = task.context.borrow().for_fork();
+        task.context = Rc::new(RefCell::new(copy));
+    }
+    Ok(Outcome::Done(0))
 }
 
 fn exit(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {

@@ -19,9 +19,9 @@ pub(crate) const CALLS: &[Entry] = &[
     (14, "rt_sigprocmask", rt_sigprocmask),
     (15, "rt_sigreturn", rt_sigreturn),
     (34, "pause", pause),
-    (36, "getitimer", timer::getitimer), // partial: ITIMER_REAL only
+    (36, "getitimer", timer::getitimer), // partial: ITIMER_VIRTUAL counts as ITIMER_PROF
     (37, "alarm", timer::alarm),
-    (38, "setitimer", timer::setitimer), // partial: ITIMER_REAL only
+    (38, "setitimer", timer::setitimer), // partial: as getitimer
     (62, "kill", send::kill),
     (127, "rt_sigpending", rt_sigpending),
     (128, "rt_sigtimedwait", rt_sigtimedwait),

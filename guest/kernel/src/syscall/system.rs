@@ -1,4 +1,4 @@
-//! System calls: the machine, limits, scheduling parameters, randomness.
+//! System calls: the machine, limits, randomness.
 
 use vmcg_abi::call::memory;
 use vmcg_abi::layout::PAGE_SIZE;
@@ -6,13 +6,13 @@ use vmcg_abi::layout::PAGE_SIZE;
 use super::Entry;
 use super::process::usage;
 use super::request::{Outcome, Request};
-use super::time::write_timespec;
 use crate::errno::Errno;
+use crate::file::table::DESCRIPTORS_MAX;
 use crate::host;
 use crate::kernel::Kernel;
 use crate::memory::fault::Access;
 use crate::number::{Tid, index, low_i32};
-use crate::task::process::{LIMIT_SPACE, LIMIT_STACK, LIMITS};
+use crate::task::process::{LIMIT_FILES, LIMIT_SPACE, LIMIT_STACK, LIMITS};
 use crate::time::SECOND_NS;
 
 /// The group's rows.
@@ -21,18 +21,7 @@ pub(crate) const CALLS: &[Entry] = &[
     (97, "getrlimit", getrlimit),
     (98, "getrusage", getrusage),
     (99, "sysinfo", sysinfo),
-    (140, "getpriority", getpriority),
-    (141, "setpriority", accept),    // partial: one class, one priority
-    (142, "sched_setparam", accept), // partial: as setpriority
-    (143, "sched_getparam", sched_getparam),
-    (144, "sched_setscheduler", accept), // partial: as setpriority
-    (145, "sched_getscheduler", accept),
-    (146, "sched_get_priority_max", accept),
-    (147, "sched_get_priority_min", accept),
-    (148, "sched_rr_get_interval", sched_rr_get_interval),
     (160, "setrlimit", setrlimit),
-    (203, "sched_setaffinity", accept), // partial: one processor
-    (204, "sched_getaffinity", sched_getaffinity),
     (302, "prlimit64", prlimit64),
     (309, "getcpu", getcpu),
     (318, "getrandom", getrandom),
@@ -54,39 +43,6 @@ fn uname(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     Ok(Outcome::Done(0))
 }
 
-/// Calls about scheduling that one class with one priority makes trivial.
-fn accept(_kernel: &mut Kernel, _request: &mut Request) -> Result<Outcome, Errno> {
-    Ok(Outcome::Done(0))
-}
-
-fn getpriority(_kernel: &mut Kernel, _request: &mut Request) -> Result<Outcome, Errno> {
-    /// The system call answers 20 minus the nice value.
-    const NICE_0: u64 = 20;
-    Ok(Outcome::Done(NICE_0))
-}
-
-fn sched_getparam(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
-    kernel.user(request.tid).write_half(request.args[1], 0)?;
-    Ok(Outcome::Done(0))
-}
-
-fn sched_rr_get_interval(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
-    /// A turn, as far as the host's tick goes.
-    const TURN_NS: u64 = 10_000_000;
-    write_timespec(&kernel.user(request.tid), request.args[1], TURN_NS)?;
-    Ok(Outcome::Done(0))
-}
-
-fn sched_getaffinity(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
-    let [_, len, mask_gva, ..] = request.args;
-    if len < 8 || len % 8 != 0 {
-        return Err(Errno::EINVAL);
-    }
-    // One vCPU.
-    kernel.user(request.tid).write_word(mask_gva, 1)?;
-    Ok(Outcome::Done(8))
-}
-
 fn getcpu(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let user = kernel.user(request.tid);
     for gva in request.args[..2].iter().filter(|gva| **gva != 0) {
@@ -101,7 +57,8 @@ fn getrusage(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errn
     const THREAD: i32 = 1;
     let process = kernel.process_of(request.tid);
     let ran_ns = match low_i32(request.args[0]) {
-        SELF | THREAD => process.ran_ns,
+        SELF => process.ran_ns,
+        THREAD => kernel.task(request.tid).ran_ns,
         CHILDREN => process.children_ran_ns,
         _ => return Err(Errno::EINVAL),
     };
@@ -170,6 +127,9 @@ fn set_limit(
     let limit = (user.read_word(gva)?, user.read_word(gva.wrapping_add(8))?);
     if limit.0 > limit.1 {
         return Err(Errno::EINVAL);
+    }
+    if resource == LIMIT_FILES && limit.1 > DESCRIPTORS_MAX {
+        return Err(Errno::EPERM);
     }
     let owner = kernel.processes.get_mut(&process).ok_or(Errno::ESRCH)?;
     owner.limits[resource] = limit;

@@ -1,5 +1,6 @@
 //! System calls: clocks and sleeping.
 
+mod notify;
 mod timer;
 
 use super::Entry;
@@ -7,19 +8,24 @@ use super::request::{OnSignal, Outcome, Request, Wait};
 use crate::errno::Errno;
 use crate::kernel::Kernel;
 use crate::memory::user::UserMemory;
-use crate::number::{Tid, low_i32};
+use crate::number::{Tid, low_i32, low_u32};
 use crate::signal;
 use crate::time::SECOND_NS;
 
 /// The group's rows.
 pub(crate) const CALLS: &[Entry] = &[
-    (35, "nanosleep", nanosleep), // partial: starts over after a stop
+    (35, "nanosleep", nanosleep),
     (96, "gettimeofday", gettimeofday),
     (100, "times", times),
     (201, "time", time),
-    (228, "clock_gettime", clock_gettime), // partial: a thread's processor time is its process's
+    (222, "timer_create", notify::create), // partial: a thread's processor time is its process's
+    (223, "timer_settime", notify::set),
+    (224, "timer_gettime", notify::get),
+    (225, "timer_getoverrun", notify::overrun),
+    (226, "timer_delete", notify::delete),
+    (228, "clock_gettime", clock_gettime),
     (229, "clock_getres", clock_getres),
-    (230, "clock_nanosleep", clock_nanosleep), // partial: as nanosleep; no processor-time clocks
+    (230, "clock_nanosleep", clock_nanosleep), // partial: no processor-time clocks
     (283, "timerfd_create", timer::create),
     (286, "timerfd_settime", timer::set), // partial: TFD_TIMER_CANCEL_ON_SET never cancels
     (287, "timerfd_gettime", timer::get),
@@ -68,13 +74,34 @@ pub(super) fn write_timeval(user: &UserMemory, gva: u64, ns: u64) -> Result<(), 
 fn read_clock(kernel: &Kernel, tid: Tid, clock: u64) -> Result<u64, Errno> {
     match clock {
         REALTIME | REALTIME_COARSE | TAI => Ok(kernel.clock.realtime()),
-        // Differs from Linux: CPU time is the process's for threads, too.
-        PROCESS_CPU | THREAD_CPU => Ok(kernel.process_of(tid).ran_ns),
+        PROCESS_CPU => Ok(kernel.process_of(tid).ran_ns),
+        THREAD_CPU => Ok(kernel.task(tid).ran_ns),
         1 | 4 | 6 | 7 => Ok(kernel.clock.now()),
-        // The CPU clock of the process itself, as clock_getcpuclockid(0) names it.
-        clock if clock.cast_signed() < 0 => Ok(kernel.process_of(tid).ran_ns),
+        clock if clock.cast_signed() < 0 => processor_clock(kernel, tid, low_u32(clock)),
         _ => Err(Errno::EINVAL),
     }
+}
+
+/// What another process has run, or another task of the caller's process, as the clock's number says
+/// (Linux v6.12 include/linux/posix-timers_types.h).
+fn processor_clock(kernel: &Kernel, tid: Tid, clock: u32) -> Result<u64, Errno> {
+    /// The lowest bits: of one task, and what kind of time; 3 = not a task's at all.
+    const ONE_TASK: u32 = 4;
+    const KIND: u32 = 3;
+    const ID_SHIFT: u32 = 3;
+    let id = Tid(!(clock.cast_signed() >> ID_SHIFT).cast_unsigned());
+    if clock & KIND == KIND {
+        return Err(Errno::EINVAL);
+    }
+    let own = kernel.process_of(tid);
+    let ran_ns = match (clock & ONE_TASK != 0, id) {
+        (true, Tid(0)) => Some(kernel.task(tid).ran_ns),
+        (true, id) if own.threads.contains(&id) => kernel.tasks.get(&id).map(|task| task.ran_ns),
+        (true, _) => None,
+        (false, Tid(0)) => Some(own.ran_ns),
+        (false, id) => kernel.processes.get(&id).map(|process| process.ran_ns),
+    };
+    ran_ns.ok_or(Errno::EINVAL)
 }
 
 fn clock_gettime(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
@@ -86,7 +113,7 @@ fn clock_gettime(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, 
 
 fn clock_getres(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let [clock, gva, ..] = request.args;
-    read_clock(kernel, request.tid, clock)?;
+    read_clock(kernel, request.tid, i64::from(low_i32(clock)).cast_unsigned())?;
     if gva != 0 {
         write_timespec(&kernel.user(request.tid), gva, 1)?;
     }
@@ -162,8 +189,6 @@ fn sleep_until(
     if left_gva != 0 && signal::has_deliverable(kernel, request.tid) {
         write_timespec(&kernel.user(request.tid), left_gva, deadline - now)?;
     }
-    // Differs from Linux: a signal without a handler (stop, continue) restarts a relative sleep
-    // from its beginning.
     let wait = Wait::forever().with_deadline(Some(deadline));
     Ok(Outcome::Block(wait.with_on_signal(OnSignal::RestartWithoutHandler)))
 }

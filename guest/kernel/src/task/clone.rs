@@ -127,7 +127,7 @@ fn copy_task(
     let files = if request.has(flag::FILES) {
         old.files.clone()
     } else {
-        Rc::new(RefCell::new(old.files.borrow().for_fork()))
+        Rc::new(RefCell::new(old.files.borrow().for_fork()?))
     };
     let context = if request.has(flag::FS) {
         old.context.clone()
@@ -161,6 +161,7 @@ fn copy_task(
         context,
         signals,
         handlers,
+        ran_ns: 0,
         request: None,
         interrupted: None,
         clear_tid_gva: if clear { request.child_tid_gva } else { 0 },
@@ -189,6 +190,8 @@ fn copy_process(kernel: &Kernel, parent: Tid, tid: Tid, request: &CloneRequest) 
         is_stopped: false,
         has_execed: false,
         limits: old.limits,
+        scheduling: old.scheduling,
+        personality: old.personality,
         command_line: old.command_line.clone(),
         executable: old.executable.clone(),
         started_ns: kernel.clock.now(),

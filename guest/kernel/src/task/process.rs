@@ -50,6 +50,17 @@ pub(crate) const LIMIT_SPACE: usize = 9;
 /// No limit.
 pub(crate) const UNLIMITED: u64 = u64::MAX;
 
+/// How a process wants to be scheduled. Every task gets the same turns all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Scheduling {
+    /// -20 to 19.
+    pub(crate) nice: i32,
+    /// SCHED_OTHER = 0 and so on.
+    pub(crate) policy: u32,
+    /// 1 to 99 with a real-time policy, else 0.
+    pub(crate) priority: u32,
+}
+
 /// Tasks that share an id, a parent and a fate.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -80,6 +91,10 @@ pub(crate) struct Process {
     /// Whether it has called execve since it was made (setpgid refuses then).
     pub(crate) has_execed: bool,
     pub(crate) limits: [(u64, u64); LIMITS],
+    /// What it asked for in scheduling: remembered, nothing more.
+    pub(crate) scheduling: Scheduling,
+    /// What personality() set: remembered, nothing more.
+    pub(crate) personality: u32,
     /// Arguments, each ended by a NUL, for /proc.
     pub(crate) command_line: Vec<u8>,
     /// Absolute path of its program.

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 
 use super::Kind;
+use super::port::Peer;
 use crate::errno::Errno;
 use crate::file::OpenFile;
 use crate::heap;
@@ -27,6 +28,16 @@ pub(crate) struct Packet {
     /// Those that have not been received.
     bytes: Bytes,
     files: Box<[Rc<OpenFile>]>,
+    sender: Peer,
+}
+
+/// What goes along with bytes.
+#[derive(Debug)]
+pub(super) struct Luggage<'files> {
+    /// Open files.
+    pub(super) files: &'files [Rc<OpenFile>],
+    /// Who sends it.
+    pub(super) sender: Peer,
 }
 
 /// What has become of the socket at one side.
@@ -57,6 +68,8 @@ pub(crate) struct Received {
     pub(crate) message_len: usize,
     /// Open files that came along.
     pub(crate) files: Vec<Rc<OpenFile>>,
+    /// Who sent it.
+    pub(crate) sender: Peer,
 }
 
 /// One way between two sockets.
@@ -118,9 +131,9 @@ impl Channel {
         self.packets.borrow().iter().flat_map(|packet| packet.files.iter().cloned()).collect()
     }
 
-    /// Sends bytes and files; answers how many bytes it took, or `None` where there is no room. ENOBUFS
-    /// where there is no memory, as in Linux.
-    pub(super) fn send(&self, from: &[u8], files: &[Rc<OpenFile>]) -> Result<Option<usize>, Errno> {
+    /// Sends bytes and what goes along; answers how many bytes it took, or `None` where there is no
+    /// room. ENOBUFS where there is no memory, as in Linux.
+    pub(super) fn send(&self, from: &[u8], luggage: Luggage<'_>) -> Result<Option<usize>, Errno> {
         match (self.kind, self.writer.get(), self.reader.get()) {
             (_, Side::Open, Side::Open) => {}
             (Kind::Datagram, Side::Open, Side::Closed) => return Err(Errno::ECONNREFUSED),
@@ -139,7 +152,7 @@ impl Channel {
         if heap::is_short() {
             return Err(Errno::ENOBUFS);
         }
-        let joins = self.kind == Kind::Stream && files.is_empty();
+        let joins = self.kind == Kind::Stream && luggage.files.is_empty();
         let last = packets
             .back_mut()
             .filter(|last| joins && last.files.is_empty() && last.bytes.len() < PIECE_MAX);
@@ -149,8 +162,8 @@ impl Channel {
                 last.bytes.push(&self.frames, &from[..len], ByteClass::B64).map_err(no_room)?;
             }
             None => {
-                let files = self.frames.new_files(files).map_err(no_room)?;
-                let packet = Packet { bytes: Bytes::default(), files };
+                let files = self.frames.new_files(luggage.files).map_err(no_room)?;
+                let packet = Packet { bytes: Bytes::default(), files, sender: luggage.sender };
                 let mut packet = self.frames.new_box(packet).map_err(no_room)?;
                 packet.bytes.push(&self.frames, &from[..len], ByteClass::B64).map_err(no_room)?;
                 packets.push_back(packet);
@@ -183,6 +196,7 @@ impl Channel {
             received.message_len += rest;
             let is_whole = len == rest || self.kind != Kind::Stream;
             let has_files = !packet.files.is_empty();
+            received.sender.clone_from(&packet.sender);
             if taking == Taking::Peek {
                 received.files.extend(packet.files.iter().cloned());
                 at += 1;

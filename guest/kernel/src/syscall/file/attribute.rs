@@ -3,20 +3,21 @@
 use alloc::rc::Rc;
 
 use super::super::request::{Outcome, Request};
-use super::super::time::timespec_ns;
+use super::super::time::{timespec_ns, timeval_ns};
 use super::{AT_CWD, absolute, file_of};
 use crate::errno::Errno;
 use crate::file::lookup::{Found, lookup};
 use crate::file::node::Node;
 use crate::file::open::open;
 use crate::file::open_file::Body;
-use crate::file::uapi::open as flag;
-use crate::file::{context_of, hugetlbfs};
+use crate::file::uapi::{at, open as flag};
+use crate::file::{OpenFile, context_of, hugetlbfs};
 use crate::host::Follow;
 use crate::kernel::Kernel;
 use crate::memory::object::Object;
 use crate::memory::truncate;
 use crate::number::low_u32;
+use crate::time::SECOND_NS;
 
 /// Longest file.
 const SIZE_MAX: u64 = 1 << 46;
@@ -27,21 +28,41 @@ fn node_at(
     request: &Request,
     fd: u64,
     path_gva: u64,
+    follow: Follow,
 ) -> Result<Rc<Node>, Errno> {
     let absolute = absolute(kernel, request, fd, path_gva)?;
-    match lookup(kernel, request.tid, &absolute, Follow::Yes)?.found {
+    named_node(kernel, request, &absolute, follow)
+}
+
+/// The node at a path.
+fn named_node(
+    kernel: &mut Kernel,
+    request: &Request,
+    path: &[u8],
+    follow: Follow,
+) -> Result<Rc<Node>, Errno> {
+    match lookup(kernel, request.tid, path, follow)?.found {
         Found::Node(node) => Ok(node),
+        Found::Open(file) => open_node(kernel, request, &file),
         Found::Share(_) => Err(Errno::EROFS),
         _ => Err(Errno::EPERM),
     }
 }
 
 /// The node of an open file.
-fn node_of(kernel: &Kernel, request: &Request, fd: u64) -> Result<Rc<Node>, Errno> {
-    match &file_of(kernel, request, fd)?.body {
-        Body::Memory(node, _) => Ok(node.clone()),
-        Body::Cached(_) | Body::Directory(_) => Err(Errno::EROFS),
-        _ => Err(Errno::EPERM),
+fn node_of(kernel: &mut Kernel, request: &Request, fd: u64) -> Result<Rc<Node>, Errno> {
+    let file = file_of(kernel, request, fd)?;
+    if file.flags.get() & flag::PATH != 0 {
+        return Err(Errno::EBADF);
+    }
+    open_node(kernel, request, &file)
+}
+
+fn open_node(kernel: &mut Kernel, request: &Request, file: &OpenFile) -> Result<Rc<Node>, Errno> {
+    match &file.body {
+        Body::Directory(_) => named_node(kernel, request, &file.path, Follow::Yes),
+        Body::Cached(_) => Err(Errno::EROFS),
+        _ => file.node().cloned().ok_or(Errno::EPERM),
     }
 }
 
@@ -120,7 +141,7 @@ pub(super) fn fallocate(kernel: &mut Kernel, request: &mut Request) -> Result<Ou
 /// chmod(path, mode)
 pub(super) fn chmod(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let [path_gva, mode, ..] = request.args;
-    node_at(kernel, request, AT_CWD, path_gva)?.set_permissions(low_u32(mode));
+    node_at(kernel, request, AT_CWD, path_gva, Follow::Yes)?.set_permissions(low_u32(mode));
     Ok(Outcome::Done(0))
 }
 
@@ -134,8 +155,13 @@ pub(super) fn fchmod(kernel: &mut Kernel, request: &mut Request) -> Result<Outco
 /// fchmodat(directory, path, mode)
 pub(super) fn fchmodat(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let [fd, path_gva, mode, ..] = request.args;
-    node_at(kernel, request, fd, path_gva)?.set_permissions(low_u32(mode));
+    node_at(kernel, request, fd, path_gva, Follow::Yes)?.set_permissions(low_u32(mode));
     Ok(Outcome::Done(0))
+}
+
+/// Whether a symbolic link is followed, as flags of a call say.
+const fn follow_of(flags: u64) -> Follow {
+    if low_u32(flags) & at::SYMLINK_NOFOLLOW == 0 { Follow::Yes } else { Follow::No }
 }
 
 /// The one user there is: 0, or -1 for no change.
@@ -144,10 +170,17 @@ fn check_owner(user: u64, group: u64) -> Result<Outcome, Errno> {
     if is_known(user) && is_known(group) { Ok(Outcome::Done(0)) } else { Err(Errno::EPERM) }
 }
 
-/// chown(path, user, group) and lchown()
+/// lchown(path, user, group)
+pub(super) fn lchown(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    let [path_gva, user, group, ..] = request.args;
+    node_at(kernel, request, AT_CWD, path_gva, Follow::No)?;
+    check_owner(user, group)
+}
+
+/// chown(path, user, group)
 pub(super) fn chown(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let [path_gva, user, group, ..] = request.args;
-    node_at(kernel, request, AT_CWD, path_gva)?;
+    node_at(kernel, request, AT_CWD, path_gva, Follow::Yes)?;
     check_owner(user, group)
 }
 
@@ -160,8 +193,8 @@ pub(super) fn fchown(kernel: &mut Kernel, request: &mut Request) -> Result<Outco
 
 /// fchownat(directory, path, user, group, flags)
 pub(super) fn fchownat(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
-    let [fd, path_gva, user, group, ..] = request.args;
-    node_at(kernel, request, fd, path_gva)?;
+    let [fd, path_gva, user, group, flags, _] = request.args;
+    node_at(kernel, request, fd, path_gva, follow_of(flags))?;
     check_owner(user, group)
 }
 
@@ -180,23 +213,64 @@ pub(super) fn utimensat(kernel: &mut Kernel, request: &mut Request) -> Result<Ou
     const OMIT: u64 = 0x3fff_fffe;
     /// Bytes of the access time, which comes before the time of change.
     const TIMESPEC_LEN: u64 = 16;
-    let [fd, path_gva, times_gva, ..] = request.args;
+    let [fd, path_gva, times_gva, flags, ..] = request.args;
+    let user = kernel.user(request.tid);
+    let gva = times_gva.wrapping_add(TIMESPEC_LEN);
+    let time = match times_gva {
+        0 => Some(kernel.clock.realtime()),
+        _ => match user.read_word(gva.wrapping_add(8))? {
+            NOW => Some(kernel.clock.realtime()),
+            OMIT => None,
+            _ => Some(timespec_ns(&user, gva)?),
+        },
+    };
     let node = if path_gva == 0 {
         node_of(kernel, request, fd)?
     } else {
-        node_at(kernel, request, fd, path_gva)?
+        node_at(kernel, request, fd, path_gva, follow_of(flags))?
     };
-    let now = kernel.clock.realtime();
-    if times_gva == 0 {
-        node.touch(now);
-        return Ok(Outcome::Done(0));
+    if let Some(time) = time {
+        node.touch(time);
     }
-    let user = kernel.user(request.tid);
-    let gva = times_gva.wrapping_add(TIMESPEC_LEN);
-    match user.read_word(gva.wrapping_add(8))? {
-        NOW => node.touch(now),
-        OMIT => {}
-        _ => node.touch(timespec_ns(&user, gva)?),
-    }
+    Ok(Outcome::Done(0))
+}
+
+/// utime(path, times), which are whole seconds.
+pub(super) fn utime(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    let [path_gva, times_gva, ..] = request.args;
+    let time = match times_gva {
+        0 => kernel.clock.realtime(),
+        gva => kernel.user(request.tid).read_word(gva.wrapping_add(8))?.saturating_mul(SECOND_NS),
+    };
+    node_at(kernel, request, AT_CWD, path_gva, Follow::Yes)?.touch(time);
+    Ok(Outcome::Done(0))
+}
+
+/// utimes(path, times)
+pub(super) fn utimes(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    let [path_gva, times_gva, ..] = request.args;
+    set_times(kernel, request, AT_CWD, path_gva, times_gva)
+}
+
+/// futimesat(directory, path, times)
+pub(super) fn futimesat(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    let [fd, path_gva, times_gva, ..] = request.args;
+    set_times(kernel, request, fd, path_gva, times_gva)
+}
+
+fn set_times(
+    kernel: &mut Kernel,
+    request: &Request,
+    fd: u64,
+    path_gva: u64,
+    times_gva: u64,
+) -> Result<Outcome, Errno> {
+    /// Bytes of the access time, which comes before the time of change.
+    const TIMEVAL_LEN: u64 = 16;
+    let time = match times_gva {
+        0 => kernel.clock.realtime(),
+        gva => timeval_ns(&kernel.user(request.tid), gva.wrapping_add(TIMEVAL_LEN))?,
+    };
+    node_at(kernel, request, fd, path_gva, Follow::Yes)?.touch(time);
     Ok(Outcome::Done(0))
 }

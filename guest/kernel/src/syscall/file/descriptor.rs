@@ -92,7 +92,8 @@ fn replace(kernel: &mut Kernel, request: &Request, on_exec: OnExec) -> Result<Ou
     }
     let table = table_of(kernel, request.tid);
     let former = table.borrow_mut().remove(new);
-    table.borrow_mut().put(new, file, on_exec);
+    // A slot that had a file has a place for another.
+    table.borrow_mut().put(new, file, on_exec)?;
     if let Ok(former) = former {
         lock::closed(kernel, request.tid, &former);
     }

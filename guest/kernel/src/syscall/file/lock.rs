@@ -140,7 +140,7 @@ pub(super) fn get(
 }
 
 /// A process has closed a descriptor of a file: all of its record locks there are gone.
-pub(super) fn closed(kernel: &mut Kernel, tid: Tid, file: &OpenFile) {
+pub(crate) fn closed(kernel: &mut Kernel, tid: Tid, file: &OpenFile) {
     let owner = Owner::Process(kernel.task(tid).process);
     let id = id_of(file);
     let has_any = kernel.files.locks.borrow().has(id, owner);

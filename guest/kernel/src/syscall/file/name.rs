@@ -1,135 +1,19 @@
-//! Names: opening, making, removing, renaming, listing, and the working directory.
+//! Names: making, removing, renaming, listing, and the working directory.
 
-use super::super::request::{Outcome, Request, Wait, WaitKey};
-use super::{AT_CWD, absolute, descriptor_limit, file_of, given_path};
+use super::super::request::{Outcome, Request};
+use super::{AT_CWD, absolute, file_of, given_path};
 use crate::errno::Errno;
 use crate::file::change::{self, Removed, Replace};
 use crate::file::lookup::lookup;
 use crate::file::open_file::Body;
-use crate::file::table::OnExec;
-use crate::file::uapi::{at, open as flag};
-use crate::file::{OpenFile, context_of, directory, open as opening, path, table_of};
-use crate::heap;
+use crate::file::uapi::{at, mode};
+use crate::file::{context_of, directory, path};
 use crate::host::Follow;
 use crate::kernel::Kernel;
-use crate::memory::huge::HugeSize;
-use crate::memory::object::Object;
 use crate::number::{index, low_u32};
-use crate::signal::has_deliverable;
-use alloc::rc::Rc;
 
 /// Most bytes of directory entries one call gives.
 const ENTRIES_LEN: u64 = 65536;
-
-/// Gives a file the caller's lowest free descriptor. ENFILE when the kernel's memory is short.
-pub(in crate::syscall) fn install(
-    kernel: &Kernel,
-    request: &Request,
-    file: Rc<OpenFile>,
-    flags: u32,
-) -> Result<u64, Errno> {
-    if heap::is_short() {
-        return Err(Errno::ENFILE);
-    }
-    let on_exec = OnExec::close_if(flags & flag::CLOSE_ON_EXEC != 0);
-    let limit = descriptor_limit(kernel, request);
-    table_of(kernel, request.tid).borrow_mut().add(file, on_exec, 0, limit)
-}
-
-fn open_at(
-    kernel: &mut Kernel,
-    request: &Request,
-    directory: u64,
-    path_gva: u64,
-    [flags, mode]: [u64; 2],
-) -> Result<Outcome, Errno> {
-    const BOTH_MODES: u32 = 3;
-    if let Some(file) = kernel.files.opening.remove(&request.tid) {
-        return finish_open(kernel, request, file, low_u32(flags));
-    }
-    let absolute = absolute(kernel, request, directory, path_gva)?;
-    let flags = low_u32(flags) | flag::LARGE_FILE;
-    if flags & flag::ACCESS_MODE == BOTH_MODES && flags & flag::PATH == 0 {
-        return Err(Errno::EINVAL);
-    }
-    let file = opening::open(kernel, request.tid, &absolute, flags, low_u32(mode))?;
-    finish_open(kernel, request, file, flags)
-}
-
-/// Gives a file its descriptor; an end of a fifo first waits for the other side.
-fn finish_open(
-    kernel: &mut Kernel,
-    request: &Request,
-    file: Rc<OpenFile>,
-    flags: u32,
-) -> Result<Outcome, Errno> {
-    if let Body::Pipe(end) = &file.body
-        && end.node().is_some()
-        && flags & flag::NON_BLOCKING == 0
-        && !end.has_met()
-    {
-        let wait = Wait::on(WaitKey::Object(end.wait_id()));
-        // A signal ends the call without another look at it, and with it this end.
-        if !has_deliverable(kernel, request.tid) {
-            kernel.files.opening.insert(request.tid, file);
-        }
-        return Ok(Outcome::Block(wait));
-    }
-    install(kernel, request, file, flags).map(Outcome::Done)
-}
-
-/// open(path, flags, mode)
-pub(super) fn open(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
-    let [path_gva, flags, mode, ..] = request.args;
-    open_at(kernel, request, AT_CWD, path_gva, [flags, mode])
-}
-
-/// creat(path, mode)
-pub(super) fn creat(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
-    let [path_gva, mode, ..] = request.args;
-    let flags = flag::CREATE | flag::WRITE_ONLY | flag::TRUNCATE;
-    open_at(kernel, request, AT_CWD, path_gva, [u64::from(flags), mode])
-}
-
-/// openat(directory, path, flags, mode)
-pub(super) fn openat(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
-    let [fd, path_gva, flags, mode, ..] = request.args;
-    open_at(kernel, request, fd, path_gva, [flags, mode])
-}
-
-/// memfd_create(name, flags)
-pub(super) fn memfd_create(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
-    const CLOEXEC: u32 = 1;
-    const ALLOW_SEALING: u32 = 2;
-    const NOEXEC_SEAL: u32 = 8;
-    const EXEC: u32 = 16;
-    const HUGE: u32 = 4;
-    /// Where the flags hold the logarithm of a huge page's size.
-    const HUGE_SHIFT: u32 = 26;
-    /// Longest name, with its NUL.
-    const NAME_MAX: usize = 250;
-    let [name_gva, flags, ..] = request.args;
-    let flags = low_u32(flags);
-    let sized = if flags & HUGE == 0 { 0 } else { HUGE | 63 << HUGE_SHIFT };
-    if flags & !(CLOEXEC | ALLOW_SEALING | NOEXEC_SEAL | EXEC | sized) != 0 {
-        return Err(Errno::EINVAL);
-    }
-    let name = kernel.user(request.tid).read_c_string(name_gva, NAME_MAX);
-    let name =
-        name.map_err(|errno| if errno == Errno::ENAMETOOLONG { Errno::EINVAL } else { errno })?;
-    let path = [b"/memfd:", &name[..], b" (deleted)"].concat();
-    let object = if flags & HUGE == 0 {
-        Object::new_shmem(&kernel.frames, 0)
-    } else {
-        let size = HugeSize::from_shift(flags >> HUGE_SHIFT);
-        let object = size.and_then(|size| kernel.huge.new_object(&kernel.frames, size, 0));
-        object.ok_or(Errno::ENODEV)?
-    };
-    let status = flag::READ_WRITE | flag::LARGE_FILE;
-    let file = opening::unnamed(kernel, (status, 0o777), &path, object)?;
-    let on_exec = if flags & CLOEXEC != 0 { flag::CLOSE_ON_EXEC } else { 0 };
-    install(kernel, request, file, on_exec).map(Outcome::Done)
-}
 
 /// getcwd(buffer, length)
 pub(super) fn getcwd(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
@@ -161,55 +45,54 @@ pub(super) fn fchdir(kernel: &mut Kernel, request: &mut Request) -> Result<Outco
     Ok(Outcome::Done(0))
 }
 
-fn make_directory(
+/// Makes a file that is not opened; the type is in the mode.
+///
+/// Differs from Linux: of devices only those that /dev has.
+fn make_node(
     kernel: &mut Kernel,
     request: &Request,
-    fd: u64,
-    path_gva: u64,
-    mode: u64,
+    [fd, path_gva]: [u64; 2],
+    mode: u32,
+    device: u64,
 ) -> Result<Outcome, Errno> {
     let absolute = absolute(kernel, request, fd, path_gva)?;
-    change::make_directory(kernel, request.tid, &absolute, low_u32(mode))?;
+    change::make_node(kernel, request.tid, &absolute, mode, device)?;
     Ok(Outcome::Done(0))
+}
+
+/// The mode of a directory that a program asks for.
+const fn directory_mode(mode: u64) -> u32 {
+    mode::DIRECTORY | low_u32(mode) & mode::PERMISSIONS
 }
 
 /// mkdir(path, mode)
 pub(super) fn mkdir(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let [path_gva, mode, ..] = request.args;
-    make_directory(kernel, request, AT_CWD, path_gva, mode)
+    make_node(kernel, request, [AT_CWD, path_gva], directory_mode(mode), 0)
 }
 
 /// mkdirat(directory, path, mode)
 pub(super) fn mkdirat(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let [fd, path_gva, mode, ..] = request.args;
-    make_directory(kernel, request, fd, path_gva, mode)
+    make_node(kernel, request, [fd, path_gva], directory_mode(mode), 0)
 }
 
-/// Makes a file that is not opened: a regular one or a fifo.
-///
-/// Differs from Linux: device files and sockets cannot be made.
-fn make_node(
-    kernel: &mut Kernel,
-    request: &Request,
-    fd: u64,
-    path_gva: u64,
-    mode: u64,
-) -> Result<Outcome, Errno> {
-    let absolute = absolute(kernel, request, fd, path_gva)?;
-    change::make_node(kernel, request.tid, &absolute, low_u32(mode))?;
-    Ok(Outcome::Done(0))
+/// The mode of another file; mknod() makes no directories.
+fn node_mode(mode: u64) -> Result<u32, Errno> {
+    let mode = low_u32(mode);
+    if mode & mode::TYPE == mode::DIRECTORY { Err(Errno::EPERM) } else { Ok(mode) }
 }
 
 /// mknod(path, mode, device)
 pub(super) fn mknod(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
-    let [path_gva, mode, ..] = request.args;
-    make_node(kernel, request, AT_CWD, path_gva, mode)
+    let [path_gva, mode, device, ..] = request.args;
+    make_node(kernel, request, [AT_CWD, path_gva], node_mode(mode)?, device)
 }
 
 /// mknodat(directory, path, mode, device)
 pub(super) fn mknodat(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
-    let [fd, path_gva, mode, ..] = request.args;
-    make_node(kernel, request, fd, path_gva, mode)
+    let [fd, path_gva, mode, device, ..] = request.args;
+    make_node(kernel, request, [fd, path_gva], node_mode(mode)?, device)
 }
 
 fn remove(

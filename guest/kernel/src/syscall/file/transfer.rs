@@ -315,3 +315,25 @@ pub(super) fn pwritev(kernel: &mut Kernel, request: &mut Request) -> Result<Outc
     let spans = Spans::many(kernel.user(request.tid), gva, count)?;
     do_write(kernel, request, &file, &spans, position)
 }
+
+/// Checks the flags of preadv2() and pwritev2(): hints, and when data is to be on a device.
+fn check_flags(flags: u64) -> Result<(), Errno> {
+    /// RWF_HIPRI, RWF_DSYNC, RWF_SYNC, RWF_NOWAIT.
+    const HINTS: u64 = 0xf;
+    if flags & !HINTS == 0 { Ok(()) } else { Err(Errno::EOPNOTSUPP) }
+}
+
+/// The offset that stands for the file's own.
+const OWN_OFFSET: u64 = u64::MAX;
+
+/// preadv2(fd, ranges, count, offset, high half of the offset, flags)
+pub(super) fn preadv2(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    check_flags(request.args[5])?;
+    if request.args[3] == OWN_OFFSET { readv(kernel, request) } else { preadv(kernel, request) }
+}
+
+/// pwritev2(fd, ranges, count, offset, high half of the offset, flags)
+pub(super) fn pwritev2(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
+    check_flags(request.args[5])?;
+    if request.args[3] == OWN_OFFSET { writev(kernel, request) } else { pwritev(kernel, request) }
+}

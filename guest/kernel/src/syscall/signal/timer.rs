@@ -1,20 +1,30 @@
-//! System calls of the interval timer.
+//! System calls of the interval timers.
 
 use super::super::request::{Outcome, Request};
 use super::super::time::timeval_ns;
 use crate::errno::Errno;
 use crate::kernel::Kernel;
 use crate::memory::user::UserMemory;
-use crate::number::low_u32;
+use crate::number::{index, low_u32};
+use crate::signal::timer::{Counts, IntervalTimer};
 
 const NS_PER_S: u64 = 1_000_000_000;
 const NS_PER_US: u64 = 1000;
 
-/// Checks the first argument of the timer calls.
-///
-/// Differs from Linux: the timers that count processor time (1 and 2) do not exist.
-fn check_timer(which: u64) -> Result<(), Errno> {
-    if which == 0 { Ok(()) } else { Err(Errno::EINVAL) }
+/// Number of ITIMER_REAL.
+const REAL: usize = 0;
+
+/// An interval timer of the caller, and what its clock shows.
+fn timer_of<'kernel>(
+    kernel: &'kernel mut Kernel,
+    request: &Request,
+    which: usize,
+) -> Result<(&'kernel mut IntervalTimer, u64), Errno> {
+    let now = kernel.clock.now();
+    let process = kernel.process_of_mut(request.tid);
+    let ran_ns = process.ran_ns;
+    let (timer, counts) = process.signals.timers.interval_mut(which).ok_or(Errno::EINVAL)?;
+    Ok((timer, if counts == Counts::Time { now } else { ran_ns }))
 }
 
 /// Writes nanoseconds as a `struct timeval`, rounded up so that time left never reads as none.
@@ -33,9 +43,8 @@ fn write_timer(user: &UserMemory, gva: u64, left: (u64, u64)) -> Result<(), Errn
 /// getitimer(which, value)
 pub(super) fn getitimer(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let [which, value_gva, ..] = request.args;
-    check_timer(which)?;
-    let now = kernel.clock.now();
-    let left = kernel.process_of(request.tid).signals.timer.left(now);
+    let (timer, now) = timer_of(kernel, request, index(u64::from(low_u32(which))))?;
+    let left = timer.left(now);
     write_timer(&kernel.user(request.tid), value_gva, left)?;
     Ok(Outcome::Done(0))
 }
@@ -43,15 +52,15 @@ pub(super) fn getitimer(kernel: &mut Kernel, request: &mut Request) -> Result<Ou
 /// setitimer(which, new, old)
 pub(super) fn setitimer(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let [which, new_gva, old_gva, ..] = request.args;
-    check_timer(which)?;
+    let which = index(u64::from(low_u32(which)));
+    timer_of(kernel, request, which)?;
     let user = kernel.user(request.tid);
     let (mut after_ns, mut interval_ns) = (0, 0);
     if new_gva != 0 {
         interval_ns = timeval_ns(&user, new_gva)?;
         after_ns = timeval_ns(&user, new_gva.wrapping_add(16))?;
     }
-    let now = kernel.clock.now();
-    let timer = &mut kernel.process_of_mut(request.tid).signals.timer;
+    let (timer, now) = timer_of(kernel, request, which)?;
     let old = timer.left(now);
     timer.set(now, after_ns, interval_ns);
     if old_gva != 0 {
@@ -63,8 +72,7 @@ pub(super) fn setitimer(kernel: &mut Kernel, request: &mut Request) -> Result<Ou
 /// alarm(seconds)
 pub(super) fn alarm(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let seconds = u64::from(low_u32(request.args[0]));
-    let now = kernel.clock.now();
-    let timer = &mut kernel.process_of_mut(request.tid).signals.timer;
+    let (timer, now) = timer_of(kernel, request, REAL)?;
     let (left_ns, _) = timer.left(now);
     timer.set(now, seconds * NS_PER_S, 0);
     // Linux rounds to the nearest second, and a pending alarm never reads as none.
