@@ -12,8 +12,11 @@ int main(int argc, char **argv) {
     must(setrlimit(RLIMIT_NOFILE, &limit) == 0);
     long opened = 0;
     int fd, last = 2;
-    while ((fd = open(path, O_RDONLY)) >= 0)
-        last = fd, opened++;
+    while ((fd = open(path, O_RDONLY)) >= 0) {
+        last = fd;
+        if (++opened % 20000 == 0)
+            say("%ld", opened);
+    }
     say("%ld files, the last %d, then %s", opened, last, strerrorname_np(errno));
     char byte;
     say("the last one reads %zd", read(last, &byte, 1));
@@ -26,5 +29,10 @@ int main(int argc, char **argv) {
         must(waitpid(child, &status, 0) == child && WEXITSTATUS(status) == 5);
     must(close(last / 2) == 0);
     say("the lowest is free: %d", open(path, O_RDONLY) == last / 2);
+    /* With all the memory in use that there is. */
+    while (dup(last) >= 0)
+        opened++;
+    must(close_range(3, ~0U, 0) == 0);
+    say("all closed: %d", fcntl(last, F_GETFD) == -1);
     return 0;
 }

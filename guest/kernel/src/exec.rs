@@ -182,11 +182,13 @@ fn take_process_id(kernel: &mut Kernel, tid: Tid) -> Option<Tid> {
 
 /// Closes what an exec closes.
 fn close_files(kernel: &mut Kernel, tid: Tid) {
-    let closed = kernel.task(tid).files.borrow_mut().take_closed_on_exec();
-    for file in &closed {
-        release_locks(kernel, tid, file);
+    let files = kernel.task(tid).files.clone();
+    let mut from = 0;
+    loop {
+        let closed = files.borrow_mut().take_closed_on_exec(&mut from);
+        let Some(file) = closed else { break };
+        release_locks(kernel, tid, &file);
     }
-    drop(closed);
     file::wake_dropped(kernel);
 }
 

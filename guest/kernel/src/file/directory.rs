@@ -44,7 +44,7 @@ pub(crate) struct Directory {
 
 /// Heap that a name of usual length takes while a directory is gathered: its entry, in two lists that
 /// grow by doubling, and the name in each and in the set.
-const NAME_BYTES: usize = 384;
+pub(super) const NAME_BYTES: usize = 384;
 
 /// Entries as they are gathered: in the order of the file system, a name of a tmpfs before the same
 /// name of the share below it.

@@ -7,10 +7,12 @@ use alloc::format;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
+use super::directory::NAME_BYTES;
 use super::open_file::OpenFile;
 use super::uapi::mode;
 use super::{path, table_of};
 use crate::errno::Errno;
+use crate::heap;
 use crate::kernel::Kernel;
 use crate::number::Tid;
 
@@ -151,8 +153,12 @@ fn in_process(kernel: &Kernel, pid: Tid, within: &[&[u8]]) -> Result<Vec<(Vec<u8
             Ok(files.chain(links).chain(fd).collect())
         }
         [b"fd"] => {
-            let used = table_of(kernel, tid).borrow().used();
-            Ok(used.into_iter().map(|fd| (format!("{fd}").into_bytes(), mode::LINK)).collect())
+            let table = table_of(kernel, tid);
+            let table = table.borrow();
+            if !heap::has_room(table.used().count() * NAME_BYTES) {
+                return Err(Errno::ENOMEM);
+            }
+            Ok(table.used().map(|fd| (format!("{fd}").into_bytes(), mode::LINK)).collect())
         }
         _ => Err(Errno::ENOTDIR),
     }

@@ -85,12 +85,15 @@ impl FileTable {
         Ok(Self { chunks: self.chunks.clone() })
     }
 
-    /// Takes out what an exec closes.
-    pub(crate) fn take_closed_on_exec(&mut self) -> Vec<Rc<OpenFile>> {
-        let used = self.used().into_iter();
-        let closed = used.filter(|&fd| self.slot(fd).is_ok_and(|slot| slot.is_closed_on_exec));
-        let closed: Vec<u64> = closed.collect();
-        closed.into_iter().filter_map(|fd| self.remove(fd).ok()).collect()
+    /// Takes out the next file from descriptor `from` on that an exec closes, and moves `from` on.
+    pub(crate) fn take_closed_on_exec(&mut self, from: &mut u64) -> Option<Rc<OpenFile>> {
+        while let Some(fd) = self.next_used(*from) {
+            *from = fd + 1;
+            if self.slot(fd).is_ok_and(|slot| slot.is_closed_on_exec) {
+                return self.remove(fd).ok();
+            }
+        }
+        None
     }
 
     /// The open file of a descriptor.
@@ -150,12 +153,13 @@ impl FileTable {
     ) -> Result<(), Errno> {
         let (chunk, slot) = place(fd);
         if self.chunks.get(chunk).is_none_or(Option::is_none) {
-            let list_len = size_of::<Option<Box<Chunk>>>() * (chunk + 1).next_power_of_two();
-            if !heap::has_room(size_of::<Chunk>() + list_len) {
+            let more = (chunk + 1).saturating_sub(self.chunks.len());
+            let list_len = size_of::<Option<Box<Chunk>>>() * (self.chunks.len() + more);
+            if !heap::has_room(size_of::<Chunk>() + 2 * list_len) {
                 return Err(Errno::ENOMEM);
             }
-            let len = self.chunks.len().max(chunk + 1);
-            self.chunks.resize(len, None);
+            self.chunks.try_reserve(more).map_err(|_| Errno::ENOMEM)?;
+            self.chunks.resize(self.chunks.len() + more, None);
         }
         let chunk = self.chunks[chunk].get_or_insert_with(|| Box::new(Chunk::EMPTY));
         let slot = &mut chunk.slots[slot];
@@ -173,15 +177,21 @@ impl FileTable {
         Ok(slot.file)
     }
 
-    /// The descriptors in use.
-    pub(crate) fn used(&self) -> Vec<u64> {
-        let chunks = self.chunks.iter().enumerate();
-        let chunks = chunks.filter_map(|(at, chunk)| Some((at, chunk.as_ref()?)));
-        let used = chunks.flat_map(|(at, chunk)| {
-            let slots = chunk.slots.iter().enumerate().filter(|(_, slot)| slot.is_some());
-            slots.map(move |(slot, _)| number(at, slot))
-        });
-        used.collect()
+    /// The first descriptor in use from `from` on.
+    pub(crate) fn next_used(&self, from: u64) -> Option<u64> {
+        let (first, slot) = place(from);
+        let chunks = self.chunks.iter().enumerate().skip(first);
+        let mut chunks = chunks.filter_map(|(at, chunk)| Some((at, chunk.as_ref()?)));
+        chunks.find_map(|(at, chunk)| {
+            let start = if at == first { slot } else { 0 };
+            let used = (start..CHUNK_LEN).find(|&slot| chunk.slots[slot].is_some())?;
+            Some(number(at, used))
+        })
+    }
+
+    /// The descriptors in use. They may be so many that no list of them fits into the heap.
+    pub(crate) fn used(&self) -> impl Iterator<Item = u64> {
+        core::iter::successors(self.next_used(0), |fd| self.next_used(fd + 1))
     }
 
     fn slot(&self, fd: u64) -> Result<&Slot, Errno> {

@@ -31,8 +31,11 @@ pub(super) fn close_range(kernel: &mut Kernel, request: &mut Request) -> Result<
         return Err(Errno::EINVAL);
     }
     let table = table_of(kernel, request.tid);
-    let used = table.borrow().used();
-    for fd in used.into_iter().filter(|fd| (u64::from(first)..=u64::from(last)).contains(fd)) {
+    let mut from = u64::from(first);
+    loop {
+        let used = table.borrow().next_used(from).filter(|fd| *fd <= u64::from(last));
+        let Some(fd) = used else { break };
+        from = fd + 1;
         if flags & CLOEXEC != 0 {
             table.borrow_mut().set_on_exec(fd, OnExec::Close)?;
         } else {
