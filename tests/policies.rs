@@ -15,5 +15,7 @@ mod lazy;
 mod nesting;
 #[path = "policies/recharge.rs"]
 mod recharge;
+#[path = "policies/swapped.rs"]
+mod swapped;
 #[path = "policies/wall.rs"]
 mod wall;

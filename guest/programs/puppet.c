@@ -3,6 +3,8 @@
  *
  *   touch N     writes one byte to each of the next N untouched pages of a private mapping
  *   again N     writes to the first N pages of the mapping once more
+ *   sum N       adds up the bytes written to the first N pages
+ *   lock N      locks the last N touched pages in memory
  *   drop        gives every touched page back (MADV_DONTNEED)
  *   fork        makes a child that shares everything touched so far
  *   child N     the child writes to the first N pages
@@ -53,6 +55,13 @@ static void write_pages(unsigned long from, unsigned long count) {
         memory[page * PAGE]++;
 }
 
+static unsigned long sum_pages(unsigned long count) {
+    unsigned long sum = 0;
+    for (unsigned long page = 0; page < count && page < PAGES; page++)
+        sum += memory[page * PAGE];
+    return sum;
+}
+
 static void be_the_child(void) {
     unsigned long count;
     while (read(to_child[0], &count, sizeof count) == sizeof count) {
@@ -85,6 +94,10 @@ static int obey(void) {
         number = touched += count;
     } else if (strncmp(line, "again", 5) == 0) {
         write_pages(0, count);
+    } else if (strncmp(line, "sum", 3) == 0) {
+        number = sum_pages(count);
+    } else if (strncmp(line, "lock", 4) == 0) {
+        number = mlock(memory + (touched - count) * PAGE, count * PAGE) ? 0 : count;
     } else if (strncmp(line, "drop", 4) == 0) {
         madvise(memory, touched * PAGE, MADV_DONTNEED);
         number = touched;

@@ -1,5 +1,6 @@
 //! The policy `lazy`: the task moves at once, its pages when somebody has the time or needs the room.
 
+use rustix::io::Errno;
 use vmcg_tests::PAGE;
 use vmcg_tests::deadline::wait_until;
 use vmcg_tests::group::Group;
@@ -107,6 +108,78 @@ fn idle_time_settles_what_finds_room_and_the_rest_when_there_is_some() {
     assert_eq!((a.stat("lazy_pending"), b.number("memory.failcnt")), (all - 400 * PAGE, 0));
     b.write("memory.limit_in_bytes", "-1").expect("a limit can be lifted");
     wait_until("the rest has settled", || b.stat("rss") == all && a.stat("lazy_pending") == 0);
+    machine.check();
+    puppet.finish();
+    machine.finish();
+}
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn pages_locked_in_memory_are_the_first_to_settle() {
+    let machine = Machine::up_with(&["--memory", "256M", "--swap", "256M"]);
+    let (a, b) = (machine.group("A"), machine.group("B"));
+    b.write("memory.recharge_policy", "lazy").expect("a policy can be chosen");
+    let mut puppet = Puppet::start(&machine, &a);
+    puppet.tell("touch 500");
+    assert_eq!(puppet.tell("lock 50"), 50);
+    let all = a.stat("rss");
+    b.set_limit(50);
+    b.write("tasks", &puppet.tid().to_string()).expect("nothing has to fit now");
+    wait_until("as many as fit have settled", || b.pages() == 50);
+    // Any others could go to swap.
+    let lower = (49 * PAGE).to_string();
+    assert_eq!(b.errno_of_write("memory.limit_in_bytes", &lower), Errno::BUSY.raw_os_error());
+    assert_eq!((b.pages(), b.stat("swap"), a.stat("rss")), (50, 0, all - 50 * PAGE));
+    b.write("memory.limit_in_bytes", "-1").expect("a limit can be lifted");
+    wait_until("the rest has settled", || b.stat("rss") == all);
+    machine.check();
+    puppet.finish();
+    machine.finish();
+}
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn pages_that_reclaim_has_looked_at_settle_when_their_task_touches_them() {
+    let options = ["--memory", "256M", "--swap", "256M", "--settle-rate", "0"];
+    let machine = Machine::up_with(&options);
+    let (a, b) = (machine.group("A"), machine.group("B"));
+    b.write("memory.recharge_policy", "lazy").expect("a policy can be chosen");
+    let mut puppet = Puppet::start(&machine, &a);
+    puppet.tell("touch 1000");
+    b.set_limit(0);
+    b.write("tasks", &puppet.tid().to_string()).expect("nothing has to fit now");
+    // With no room in B, reclaim swaps some of the pages, which B has room for, and ages others.
+    a.set_limit(500);
+    let away = a.stat("swap") + b.stat("swap");
+    assert!(away >= 400 * PAGE && b.pages() == 0, "{}", a.read("memory.stat"));
+    let all = || [&a, &b].map(|group| group.stat("rss") + group.stat("swap")).iter().sum::<u64>();
+    let sum = all();
+    a.write("memory.limit_in_bytes", "-1").expect("a limit can be lifted");
+    b.write("memory.limit_in_bytes", "-1").expect("a limit can be lifted");
+    assert_eq!(puppet.tell("sum 1000"), 1000);
+    // A few pages of the program itself may still be on swap.
+    let back = away - a.stat("swap") - b.stat("swap");
+    assert!(b.stat("rss") > back, "all that were away, and some that were aged");
+    assert_eq!(all(), sum);
+    assert!(a.stat("rss") > 0, "nobody has looked at the youngest");
+    machine.check();
+    puppet.finish();
+    machine.finish();
+}
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn idle_time_settles_no_faster_than_the_rate_that_was_chosen() {
+    // A look at four hundred pages takes four seconds, and there are two: for locked pages and for all.
+    let machine = Machine::up_with(&["--memory", "128M", "--settle-rate", "100"]);
+    let (a, b) = (machine.group("A"), machine.group("B"));
+    b.write("memory.recharge_policy", "lazy").expect("a policy can be chosen");
+    let mut puppet = Puppet::start(&machine, &a);
+    puppet.tell("touch 400");
+    let all = a.stat("rss");
+    b.write("tasks", &puppet.tid().to_string()).expect("nothing has to fit now");
+    wait_until("some have settled", || b.pages() > 0);
+    assert!(a.stat("lazy_pending") > 0 && b.stat("rss") < all, "not all at once");
     machine.check();
     puppet.finish();
     machine.finish();

@@ -108,9 +108,19 @@ fn half_moves_what_fits_and_shows_the_rest_on_both_sides() {
     assert!(last.contains(&format!("failed {stayed}\n")), "{last}");
     let moves = machine.vmcg("ps", &["--moves"]).stdout;
     assert!(moves.contains("half") && moves.contains(&format!("{}K", stayed >> 10)), "{moves}");
+    // Once more, with room for some of it.
+    b.set_limit(500);
+    assert_eq!(move_errno(&b, &puppet), 0);
+    assert_eq!((b.pages(), a.stat("rss") / PAGE), (500, all - 500));
+    let stayed = (all - 500) * PAGE;
+    assert_eq!((a.stat("foreign"), b.stat("foreign")), (stayed, stayed));
+    machine.check();
     b.write("memory.limit_in_bytes", "-1").expect("a limit can be lifted");
     puppet.tell("drop");
-    assert!(a.stat("foreign") < stayed, "what is freed is nobody's");
+    let kept = a.stat("foreign");
+    assert!(kept < stayed && b.stat("foreign") == kept, "what is freed is nobody's");
+    assert_eq!(move_errno(&b, &puppet), 0);
+    assert_eq!((a.stat("rss"), a.stat("foreign"), b.stat("foreign")), (0, 0, 0));
     puppet.finish();
     a.wait_until_empty();
     assert_eq!((a.stat("foreign"), b.stat("foreign")), (0, 0));

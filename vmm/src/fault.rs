@@ -111,6 +111,8 @@ fn bring(
     let is_away = accounting.contents.is_away(gfn);
     if is_away {
         stall(machine, accounting, payer);
+        // Then it is the group of its task now that has to have room for it.
+        machine.settle_touched(accounting, gfn);
     }
     let is_charged =
         kmem_id != 0 && kmem::charge_touched(machine, accounting, (gfn, kind), kmem_id);

@@ -41,7 +41,7 @@ impl Machine {
     ) -> bool {
         // What the guest has freed but the host has not taken back yet may be all it takes.
         if self.drain_free(accounting) + self.drain_kmem(accounting) > 0
-            || !self.settle_out_of(accounting, group).is_zero()
+            || !self.settle_out_of(accounting, (group, resource)).is_zero()
         {
             return true;
         }
@@ -87,7 +87,7 @@ impl Machine {
             let mut accounting = self.lock();
             let before = found;
             found += self.drain_free(&mut accounting) + self.drain_kmem(&mut accounting);
-            found += self.settle_out_of(&mut accounting, group).get();
+            found += self.settle_out_of(&mut accounting, (group, resource)).get();
             let mut is_over = found >= wanted.get();
             if found == before && !is_over {
                 let goal = Pages::new((wanted.get() - found).min(BATCH_PAGES));

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use memcg::{Gfn, GroupId, Gva, Pages, ScannedRun, Tid};
+use memcg::{Gfn, GroupId, Gva, Pages, Resource, ScannedRun, Tid};
 use vmcg_abi::frame::FrameEntry;
 use vmcg_abi::page::shared;
 
@@ -56,14 +56,18 @@ impl Machine {
         log::trace!("frame {:#x} settled by a touch: {is_settled}", gfn.get());
     }
 
-    /// Lets a chunk of pages that wait to leave `group` do so; returns how many did. The guest
-    /// stands still, or waits for the answer to a fault.
-    pub(crate) fn settle_out_of(&self, accounting: &mut Accounting, group: GroupId) -> Pages {
+    /// Lets a chunk of pages that wait to leave a group, and that its counter counts, do so; returns how
+    /// many did. The guest stands still, or waits for the answer to a fault.
+    pub(crate) fn settle_out_of(
+        &self,
+        accounting: &mut Accounting,
+        counter: (GroupId, Resource),
+    ) -> Pages {
         let Accounting { memcg, tasks, contents, .. } = accounting;
         if !memcg.has_debts() {
             return Pages::ZERO;
         }
-        memcg.settle_out_of(&mut RealGuest::new(self, tasks, contents), group, CHUNK_PAGES)
+        memcg.settle_out_of(&mut RealGuest::new(self, tasks, contents), counter, CHUNK_PAGES)
     }
 }
 

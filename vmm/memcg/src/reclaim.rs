@@ -123,7 +123,8 @@ impl Memcg {
         };
         let mut run = self.start(guest, Scope::Below(top), goal, effort);
         if self.has_debts() {
-            let settled = self.settle_out_of(guest, group, effort.scan_max).get();
+            let settled = self.settle_out_of(guest, (group, effort.relieves), effort.scan_max);
+            let settled = settled.get();
             run.done.reclaimed += settled;
             run.done.scanned += settled;
         }

@@ -7,7 +7,7 @@ use super::Reach;
 use super::policy::Ancestors;
 use crate::transit::{Ending, Route, TransitId};
 use crate::walk::Chain;
-use crate::{GroupId, Guest, Gva, Memcg, Pages, ScannedRun, Scope, Tid};
+use crate::{GroupId, Guest, Gva, Memcg, Pages, Resource, ScannedRun, Scope, Tid};
 
 /// Who owes pages: a task, and the group that is still charged for them.
 type Key = (Tid, GroupId);
@@ -124,12 +124,14 @@ impl Debts {
 pub struct Settled {
     /// Pages that are charged to their task's group now.
     pub moved: Pages,
+    /// Of these, pages that are in memory.
+    pub resident: Pages,
     /// Looking again at once can move more.
     pub goes_on: bool,
 }
 
 impl Settled {
-    const NOTHING: Self = Self { moved: Pages::ZERO, goes_on: false };
+    const NOTHING: Self = Self { moved: Pages::ZERO, resident: Pages::ZERO, goes_on: false };
 }
 
 /// Which pages of a debt are looked for.
@@ -173,13 +175,13 @@ impl Memcg {
     }
 
     /// Lets pages leave `group` and the groups that are charged to it, `pages_max` of each task at
-    /// most, until some have; returns how many. Zero means that no page waits to leave, or none
-    /// finds room elsewhere. To be called before a charge of `group` is refused. The guest stands
+    /// most, until some have that `relieves` counts; returns how many. Zero means that no such page
+    /// waits to leave, or none finds room elsewhere. To be called before a charge of `group` is refused. The guest stands
     /// still.
     pub fn settle_out_of(
         &mut self,
         guest: &mut dyn Guest,
-        group: GroupId,
+        (group, relieves): (GroupId, Resource),
         pages_max: u64,
     ) -> Pages {
         for key in self.debts.all.keys().copied().collect::<Vec<_>>() {
@@ -190,8 +192,12 @@ impl Memcg {
             }
             while let Some(debt) = self.debts.all.get(&key).copied() {
                 let settled = self.settle_one(guest, (key, debt), Which::Any, pages_max);
-                if !settled.moved.is_zero() {
-                    return settled.moved;
+                let left = match relieves {
+                    Resource::Memory => settled.resident,
+                    _ => settled.moved,
+                };
+                if !left.is_zero() {
+                    return left;
                 }
                 if !settled.goes_on {
                     break;
@@ -239,7 +245,8 @@ impl Memcg {
             Ok(_) | Err(_) => None,
         };
         self.debts.advance(key, which, next, haul.moved.memsw);
-        Settled { moved: Pages::new(haul.moved.memsw), goes_on: !is_short }
+        let [moved, resident] = [haul.moved.memsw, haul.moved.memory].map(Pages::new);
+        Settled { moved, resident, goes_on: !is_short }
     }
 
     /// Begins to move pages that a debt is about; none when there is nothing to move, in which case

@@ -240,12 +240,18 @@ fn lazy_pages_leave_a_group_that_is_out_of_room_and_stay_within_one_that_is() {
     let [a, b] = ["a", "b"].map(|name| m.memcg.create(top, name).unwrap());
     let tid = m.process(2, a, 10);
     m.migrate(tid, b).unwrap();
-    assert!(m.memcg.settle_out_of(&mut m.guest, top, 3).is_zero(), "top would still be charged");
-    assert!(m.memcg.settle_out_of(&mut m.guest, b, 3).is_zero(), "nothing waits to leave b");
-    assert_eq!(m.memcg.settle_out_of(&mut m.guest, a, 3).get(), 3);
+    assert!(
+        m.memcg.settle_out_of(&mut m.guest, (top, Resource::Memory), 3).is_zero(),
+        "top would still be charged"
+    );
+    assert!(
+        m.memcg.settle_out_of(&mut m.guest, (b, Resource::Memory), 3).is_zero(),
+        "nothing waits to leave b"
+    );
+    assert_eq!(m.memcg.settle_out_of(&mut m.guest, (a, Resource::Memory), 3).get(), 3);
     assert_eq!((m.usage(a), m.usage(b), m.usage(top)), (7, 3, 10));
     m.memcg.set_limit(b, Resource::Memory, Pages::new(5)).unwrap();
-    while !m.memcg.settle_out_of(&mut m.guest, a, 3).is_zero() {}
+    while !m.memcg.settle_out_of(&mut m.guest, (a, Resource::Memory), 3).is_zero() {}
     assert_eq!((m.usage(a), m.usage(b)), (5, 5), "no room in b, and no refusal counted");
     assert!(m.memcg.has_debts());
     m.exit(tid);

@@ -172,3 +172,15 @@ fn pages_swapped_out_half_way_come_back_with_the_rest() {
     assert!(m.bring(tid, 0));
     assert_eq!(m.usage(a), 10);
 }
+
+#[test]
+fn pages_on_swap_that_settle_are_no_relief_to_memory_and_make_nobody_stop_looking() {
+    let mut m = Machine::new(64, Policy::Lazy);
+    let (a, b) = (m.group("a", 64), m.group("b", 3));
+    let tid = m.process(2, a, 10);
+    m.swap_out(tid, 0..6);
+    m.migrate(tid, b).unwrap();
+    let relief = m.memcg.settle_out_of(&mut m.guest, (a, Resource::Memory), 4);
+    assert_eq!((relief.get(), m.usage(a), m.memsw(a)), (2, 2, 2));
+    assert_eq!((m.usage(b), m.memsw(b), m.memcg.check()), (2, 8, vec![]));
+}
