@@ -91,7 +91,7 @@ impl Memcg {
         self.could_ever_hold_load(transit.destination(), load.saturating_add(transit.joined))
     }
 
-    /// Returns the two ends of a move, for [`Memcg::movable`].
+    /// Returns the two ends of a move, for [`Memcg::weigh`].
     pub(crate) fn ends(&self, number: u32, reach: Reach) -> Ends {
         let Transit { from, to, .. } = *self.transits.at(number);
         Ends { from, to, reach, like: None, is_private: false }
