@@ -14,8 +14,8 @@ use vmcg_abi::layout::{CALL_BUFFER_GPA, PAGE_SIZE};
 
 use crate::machine::Machine;
 
-/// How long a guest may take to answer; one that hangs has no caches to show.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a guest may take to answer, on a host that is busy; one that hangs has no caches to show.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Caches a group can have.
 const CACHES_MAX: u64 = 64;
 
