@@ -32,6 +32,7 @@ test: setup ## All tests, end-to-end ones under /dev/kvm included (NO_KVM=1 leav
 
 bench: build ## Measure; prints a table and writes target/bench.json
 	$(CARGO) run --release --quiet --package vmcg-tests --bin bench
+	$(CARGO) bench --package memcg --bench order
 	$(CARGO) bench --package memcg --bench accounting
 
 demo: build ## The case study of 2008 at 1/8 scale (SCALE=8: full size)

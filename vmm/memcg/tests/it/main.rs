@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod defects;
+mod everybody;
 mod huge;
 mod kmem;
 mod machine;
@@ -11,5 +12,8 @@ mod moves;
 mod patterns;
 mod policies;
 mod reclaim;
+mod reclaim_random;
+mod short;
 mod strays;
 mod swapped;
+mod swapper;

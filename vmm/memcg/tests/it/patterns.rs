@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use memcg::{
-    Abi, Config, Effort, Evicted, Gfn, GroupId, Guest, Gva, Hierarchy, Kind, Memcg, Offline, Pages,
-    Payer, Policy, Resource, ScanError, ScannedRun, Tid,
+    Abi, Config, Effort, Gfn, GroupId, Hierarchy, Kind, Memcg, Offline, Pages, Payer, Policy,
+    Resource,
 };
+
+use crate::swapper::Swapper;
 
 /// A touch of a page.
 pub(crate) type Touch = (u64, Kind);
@@ -138,7 +140,7 @@ fn lru(pattern: &Pattern) -> u64 {
             hits += 1;
             order.remove(&(before, *page));
         } else if order.len() as u64 == pattern.room {
-            let (_, oldest) = order.pop_first().unwrap();
+            let (_, oldest) = order.pop_first().expect("a pattern stays within its machine");
             last.remove(&oldest);
         }
         order.insert((now, *page));
@@ -157,7 +159,8 @@ fn random(pattern: &Pattern) -> u64 {
             continue;
         }
         if there.len() as u64 == pattern.room {
-            let place = usize::try_from(dice.below(pattern.room)).unwrap();
+            let place = usize::try_from(dice.below(pattern.room))
+                .expect("a pattern stays within its machine");
             places.remove(&std::mem::replace(&mut there[place], *page));
             places.insert(*page, place);
         } else {
@@ -172,49 +175,13 @@ fn random(pattern: &Pattern) -> u64 {
 pub(crate) struct Cache {
     memcg: Memcg,
     group: GroupId,
-    machine: Evictor,
+    machine: Swapper,
+    /// Pages whose next touch is to be made known.
+    aged: BTreeSet<Gfn>,
     /// Frames by page. A page keeps its frame when it is evicted.
     frames: BTreeMap<u64, Gfn>,
     /// Touches of aged pages.
     noticed: u64,
-}
-
-/// A machine that evicts everything.
-#[derive(Debug, Default)]
-struct Evictor {
-    aged: BTreeSet<Gfn>,
-}
-
-impl Guest for Evictor {
-    fn scan(
-        &mut self,
-        tid: Tid,
-        _from: Gva,
-        _pages_max: u64,
-        _visit: &mut dyn FnMut(ScannedRun),
-    ) -> Result<Option<Gva>, ScanError> {
-        Err(ScanError::NoSuchTask(tid))
-    }
-
-    fn kill(&mut self, _tid: Tid) {}
-
-    fn evict(&mut self, pages: &[(Gfn, Kind)]) -> Vec<Evicted> {
-        pages
-            .iter()
-            .map(|(gfn, kind)| {
-                self.aged.remove(gfn);
-                if *kind == Kind::File { Evicted::Dropped } else { Evicted::Swapped }
-            })
-            .collect()
-    }
-
-    fn age(&mut self, gfns: &[Gfn]) {
-        self.aged.extend(gfns);
-    }
-
-    fn swap_free(&self) -> Pages {
-        Pages::new(1 << 30)
-    }
 }
 
 impl Cache {
@@ -226,10 +193,14 @@ impl Cache {
             offline: Offline::Reparent,
             abi: Abi::Classic,
         };
-        let mut memcg = Memcg::new(config).unwrap();
-        let group = memcg.create(memcg.root(), "a").unwrap();
-        memcg.set_limit(group, Resource::Memory, Pages::new(room)).unwrap();
-        Self { memcg, group, machine: Evictor::default(), frames: BTreeMap::new(), noticed: 0 }
+        let mut memcg = Memcg::new(config).expect("a pattern stays within its machine");
+        let group = memcg.create(memcg.root(), "a").expect("a pattern stays within its machine");
+        memcg
+            .set_limit(group, Resource::Memory, Pages::new(room))
+            .expect("a pattern stays within its machine");
+        let machine = Swapper { slots: 1 << 30, ..Swapper::default() };
+        let (aged, frames) = (BTreeSet::new(), BTreeMap::new());
+        Self { memcg, group, machine, aged, frames, noticed: 0 }
     }
 
     /// Touches a page; tells whether it was there.
@@ -237,7 +208,7 @@ impl Cache {
         let next = Gfn::new(self.frames.len() as u64);
         let gfn = *self.frames.entry(page).or_insert(next);
         if self.memcg.is_backed(gfn) {
-            if self.machine.aged.remove(&gfn) {
+            if self.aged.remove(&gfn) {
                 self.noticed += 1;
                 assert!(self.memcg.note_touched(gfn));
             }
@@ -247,6 +218,10 @@ impl Cache {
             let effort = Effort::relieving(Resource::Memory);
             let goal = Pages::new(16);
             let done = self.memcg.reclaim(&mut self.machine, self.group, goal, effort);
+            self.aged.extend(self.machine.aged.drain(..));
+            for gfn in self.machine.evicted.drain(..) {
+                self.aged.remove(&gfn);
+            }
             assert!(!done.is_exhausted, "{done:?}");
         }
         false
