@@ -12,8 +12,9 @@ use crate::host::MoveFailure;
 use crate::service::Service;
 use crate::values::{self, WRITE_MAX};
 
-/// Rounds of reclaim before a limit is refused although each round freed something.
-const RECLAIM_ROUNDS_MAX: u32 = 1024;
+/// Rounds of reclaim in a row that bring a limit no nearer, after which it is refused although each of
+/// them freed something.
+const VAIN_ROUNDS_MAX: u32 = 100;
 
 /// One write, on its way to a handler.
 pub(crate) struct Writing<'a> {
@@ -179,16 +180,18 @@ impl<'a> Writing<'a> {
         self.service.accounting(change).map_err(errno::of_group)
     }
 
-    /// Sets a limit. What stands in the way is reclaimed while there is progress, in a bounded number
-    /// of rounds: pages of the group above the limit or, where limits are borrowed, pages of the
-    /// parent that has to lend.
+    /// Sets a limit. What stands in the way is reclaimed: pages of the group above the limit or, where
+    /// limits are borrowed, pages of the parent that has to lend. That goes on for as long as fewer and
+    /// fewer pages are in the way; programs that bring them back as fast end it after some rounds.
     fn set_limit(&self, resource: Resource) -> Result<()> {
         let limit = values::parse_size(self.text).map_err(errno::of_parse)?;
-        let mut rounds = 0;
+        let (mut least, mut vain_rounds) = (Pages::UNLIMITED, 0);
         loop {
             let Err((why, obstacle)) = self.try_limit(resource, limit) else { return Ok(()) };
-            rounds += 1;
-            let obstacle = obstacle.filter(|_| rounds <= RECLAIM_ROUNDS_MAX);
+            let missing = obstacle.map_or(Pages::ZERO, |(_, pages)| pages);
+            vain_rounds = if missing < least { 0 } else { vain_rounds + 1 };
+            least = least.min(missing);
+            let obstacle = obstacle.filter(|_| vain_rounds < VAIN_ROUNDS_MAX);
             let reclaim = |(group, wanted)| self.service.host.reclaim(group, resource, wanted);
             if obstacle.map_or(Pages::ZERO, reclaim).is_zero() {
                 return Err(errno::of_group(why));
