@@ -93,7 +93,8 @@ const RECENT_MAX: usize = 8;
 /// The homes of all frames.
 #[derive(Debug)]
 pub(crate) struct Contents {
-    homes: Vec<Word>,
+    /// A [`Word`] each, as plain numbers: of these the system hands out zeros without touching them.
+    homes: Vec<u64>,
     /// Frames touched last, in no order.
     recent: [Option<Gfn>; RECENT_MAX],
     /// Which of them is the oldest.
@@ -106,7 +107,7 @@ impl Contents {
     /// Nothing is anywhere but in the memory of so many frames.
     pub(crate) fn new(frames: u64, swap: Option<Swap>) -> Self {
         let frames = usize::try_from(frames).expect("guest memory is mapped");
-        let homes = vec![Word(0); frames];
+        let homes = vec![Word::new(Home::Memory).0; frames];
         Self { homes, recent: [None; RECENT_MAX], oldest: 0, swap, files: Files::default() }
     }
 
@@ -140,7 +141,7 @@ impl Contents {
 
     /// Number of slots that frames name, for the check.
     pub(crate) fn slots_named(&self) -> u64 {
-        self.homes.iter().filter(|word| matches!(word.home(), Home::Swap(_))).count() as u64
+        self.homes.iter().filter(|word| matches!(Word(**word).home(), Home::Swap(_))).count() as u64
     }
 
     /// Keeps the content of a frame that loses its page in swap.
@@ -211,7 +212,7 @@ impl Contents {
 
     fn home(&self, gfn: Gfn) -> Home {
         let word = usize::try_from(gfn.get()).ok().and_then(|index| self.homes.get(index));
-        word.map_or(Home::Memory, |word| word.home())
+        word.map_or(Home::Memory, |word| Word(*word).home())
     }
 
     /// Changes a home, and gives back what the old one held.
@@ -219,7 +220,7 @@ impl Contents {
         let old = self.home(gfn);
         let Ok(index) = usize::try_from(gfn.get()) else { return };
         let Some(word) = self.homes.get_mut(index) else { return };
-        *word = Word::new(home);
+        *word = Word::new(home).0;
         if let Home::File(file, _) = home {
             self.files.get(file);
         }
