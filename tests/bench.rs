@@ -19,6 +19,8 @@ mod recharge;
 mod reference;
 #[path = "bench/start.rs"]
 mod start;
+#[path = "bench/swapping.rs"]
+mod swapping;
 #[path = "bench/table.rs"]
 mod table;
 #[path = "bench/threshold.rs"]
@@ -46,6 +48,7 @@ const MEASUREMENTS: [Measurement; 10] = [
     ("flat", flat::rows),
     ("trees", trees::rows),
     ("threshold", || vec![threshold::latency()]),
+    ("swapping", swapping::rows),
     ("start", || vec![start::run_wall(), start::memory()]),
 ];
 

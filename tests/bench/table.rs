@@ -1,6 +1,6 @@
 //! Rows of figures: median, smallest and largest sample, the goal, and whether it is met.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use serde_json::json;
@@ -73,6 +73,18 @@ pub(crate) fn print(rows: &[Row]) {
     }
 }
 
+/// The median of a row in the run before this one, if there was one that measured it.
+pub(crate) fn median_before(name: &str) -> Option<f64> {
+    let text = fs::read_to_string(target().join("bench.json")).ok()?;
+    let table: serde_json::Value = serde_json::from_str(&text).ok()?;
+    let row = table["rows"].as_array()?.iter().find(|row| row["name"] == name)?;
+    row["median"].as_f64()
+}
+
+fn target() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target")
+}
+
 /// Writes the table to `target/bench.json`.
 ///
 /// # Errors
@@ -89,7 +101,7 @@ pub(crate) fn write(rows: &[Row]) -> io::Result<()> {
             })
         })
         .collect();
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    let target = target();
     fs::create_dir_all(&target)?;
     fs::write(target.join("bench.json"), format!("{:#}\n", json!({ "rows": rows })))
 }
