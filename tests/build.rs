@@ -24,7 +24,9 @@ fn main() {
         .arg("-o")
         .arg(out.join("broken-kernel")));
     let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients");
-    run(&mut compile_c(&clients.join("listener.c"), &out.join("listener")));
+    for client in ["listener", "writer"] {
+        run(&mut compile_c(&clients.join(client).with_extension("c"), &out.join(client)));
+    }
     tell("cargo::rerun-if-changed=clients");
     let conformance = Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance");
     compile_conformance(&conformance, &out.join("conformance"));

@@ -34,6 +34,8 @@ mod kmem_buffers;
 mod kmem_races;
 #[path = "e2e/limits.rs"]
 mod limits;
+#[path = "e2e/locked.rs"]
+mod locked;
 #[path = "e2e/moving.rs"]
 mod moving;
 #[path = "e2e/oom.rs"]
@@ -48,5 +50,7 @@ mod random;
 mod reclaim;
 #[path = "e2e/shortage.rs"]
 mod shortage;
+#[path = "e2e/squeeze.rs"]
+mod squeeze;
 #[path = "e2e/terminal.rs"]
 mod terminal;

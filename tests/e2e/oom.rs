@@ -1,5 +1,7 @@
 //! When nothing can go: who is killed, who waits, and what is told about it.
 
+use std::time::Duration;
+
 use rustix::process::Signal;
 use vmcg_tests::deadline::wait_until;
 use vmcg_tests::group::Group;
@@ -55,6 +57,37 @@ fn a_task_that_waits_for_memory_can_be_killed_and_one_goes_on_when_another_leave
     let finished = waiting.finish();
     assert_eq!(resident.finish().status, 0);
     assert_eq!((finished.status, finished.stdout.as_str()), (0, "verified 768 pages\n"));
+    machine.finish();
+}
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn a_system_call_that_finds_no_room_fails_where_nobody_may_be_killed() {
+    let machine = Machine::up();
+    let group = machine.group("A");
+    group.set_limit(1024);
+    group.write("memory.oom_control", "1").expect("a switch");
+    let mut program = machine.start(&group, "bigread", &["64M"]);
+    let mut limit = 1024;
+    // For a page that it touches outside a call, of its code or its stack, it waits: it gets a few.
+    wait_until("it ends", || {
+        if under_oom(&group) {
+            limit += 8;
+            group.set_limit(limit);
+        }
+        program.has_ended_within(Duration::from_millis(5))
+    });
+    // A page each for a call that gets a part, for the next, which gets nothing, and for what is
+    // touched after them.
+    assert!(group.number("memory.max_usage_in_bytes") <= (limit + 3) * vmcg_tests::PAGE);
+    let finished = program.finish();
+    assert_eq!((finished.status, finished.stdout.as_str()), (0, "read: ENOMEM\nand on: ok\n"));
+    assert!(!under_oom(&group));
+    group.set_limit(1024);
+    group.write("memory.max_usage_in_bytes", "0").expect("any write resets it");
+    group.write("memory.oom_control", "0").expect("a switch");
+    assert_eq!(machine.run(&group, "bigread", &["16M"]).status, 137);
+    assert!(group.number("memory.max_usage_in_bytes") <= 1025 * vmcg_tests::PAGE);
     machine.finish();
 }
 

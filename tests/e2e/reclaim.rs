@@ -1,7 +1,6 @@
 //! When memory is short: pages go to swap and come back with their content.
 
 use std::process::Command;
-use std::time::Duration;
 
 use rustix::io::Errno;
 use vmcg_tests::PAGE;
@@ -10,7 +9,7 @@ use vmcg_tests::deadline::wait_until;
 use vmcg_tests::group::Group;
 use vmcg_tests::machine::Machine;
 use vmcg_tests::puppet::Puppet;
-use vmcg_tests::running::{Finished, Running};
+use vmcg_tests::running::Finished;
 
 /// A machine with as much swap as memory.
 fn machine_with_swap() -> Machine {
@@ -41,30 +40,6 @@ fn a_program_of_three_times_its_limit_finds_its_content_again() {
 
 #[test]
 #[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
-fn four_programs_with_different_limits_keep_their_content_apart() {
-    let machine = machine_with_swap();
-    let ways: [&[&str]; 4] = [&[], &["shared"], &["fork"], &["shared", "fork"]];
-    let programs: Vec<(Running, u64)> = ways
-        .iter()
-        .zip(1_u64..)
-        .map(|(ways, number)| {
-            let group = machine.group(&format!("group{number}"));
-            group.set_limit(300 + 100 * number);
-            let seed = number.to_string();
-            let args = [&["4M", &seed, "2"], *ways].concat();
-            // With shared memory and a child each of the two looks at every other page.
-            let pages = if number == 4 { 1024 } else { 2 * 1024 };
-            (machine.start(&group, "pattern", &args), pages)
-        })
-        .collect();
-    for (program, pages) in programs {
-        expect_verified(&program.finish(), pages);
-    }
-    machine.finish();
-}
-
-#[test]
-#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
 fn memory_and_swap_together_have_a_limit_of_their_own() {
     let machine = machine_with_swap();
     let group = machine.group("A");
@@ -82,7 +57,7 @@ fn memory_and_swap_together_have_a_limit_of_their_own() {
 #[test]
 #[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
 fn a_device_that_fails_now_and_then_loses_no_page() {
-    let machine = Machine::up_with(&["--memory", "256M", "--swap", "256M", "--swap-faults", "20"]);
+    let machine = Machine::up_with(&["--memory", "256M", "--swap", "256M", "--swap-faults", "10"]);
     let group = machine.group("A");
     group.set_limit(1024);
     let finished = machine.run(&group, "pattern", &["8M", "1", "2"]);
@@ -93,10 +68,7 @@ fn a_device_that_fails_now_and_then_loses_no_page() {
     };
     assert!(figure("swap_failures ") > 0);
     assert_eq!(figure("reclaim_lost "), 0);
-    // A device that fails when a page has to go may end in a kill, never in a wrong content.
-    if finished.status != 137 {
-        expect_verified(&finished, 2 * 2048);
-    }
+    expect_verified(&finished, 2 * 2048);
     machine.finish();
 }
 
@@ -161,26 +133,6 @@ fn a_task_that_moves_between_full_groups_keeps_its_content() {
         group.wait_until_empty();
         assert_eq!(group.number("memory.memsw.usage_in_bytes"), 0);
     }
-    machine.finish();
-}
-
-#[test]
-#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
-fn limits_written_again_and_again_disturb_no_content() {
-    let machine = machine_with_swap();
-    let group = machine.group("A");
-    group.set_limit(2048);
-    let mut program = machine.start(&group, "pattern", &["8M", "1", "3"]);
-    let mut pages = (300..2300).step_by(70).cycle();
-    let mut set = 0;
-    while !program.has_ended_within(Duration::from_millis(5)) {
-        let text = (pages.next().unwrap_or(0) * PAGE).to_string();
-        let errno = group.errno_of_write("memory.limit_in_bytes", &text);
-        assert!([0, Errno::BUSY.raw_os_error()].contains(&errno), "{errno}");
-        set += u64::from(errno == 0);
-    }
-    assert!(set > 0, "some limits could be set");
-    expect_verified(&program.finish(), 3 * 2048);
     machine.finish();
 }
 
