@@ -38,7 +38,7 @@ use table::Row;
 type Measurement = (&'static str, fn() -> Vec<Row>);
 
 /// What is measured, in the order of the table. Names given as arguments choose.
-const MEASUREMENTS: [Measurement; 10] = [
+const MEASUREMENTS: [Measurement; 11] = [
     ("touch", || vec![touch::first_touch(), touch::recharge()]),
     ("operations", operations::rows),
     ("kmem", kmem::rows),

@@ -27,7 +27,7 @@ fn a_task_that_may_not_be_killed_waits_until_the_limit_rises_and_others_run_on()
     assert!(top.pages() <= 1025, "one page too many");
     let mut puppet = Puppet::start(&machine, &other);
     puppet.tell("touch 100");
-    assert!(!program.has_ended_within(std::time::Duration::from_millis(50)));
+    assert!(!program.has_ended_within(Duration::from_millis(50)));
     top.set_limit(4096);
     assert_eq!(program.line().as_deref(), Some("holding 2048 pages"));
     assert_eq!(program.finish().status, 0);
