@@ -23,7 +23,7 @@ use crate::open_file::OpenFile;
 use crate::service::Service;
 use crate::writers::Writers;
 use crate::writing;
-use reply::moment;
+use reply::{FOREVER, moment};
 
 /// The file system as the kernel sees it.
 pub(crate) struct Fuse {
@@ -31,9 +31,6 @@ pub(crate) struct Fuse {
     writers: Arc<Writers>,
 }
 
-/// How long the kernel may keep what never changes behind its back: the files of a group, and all
-/// attributes.
-const FOREVER: Duration = Duration::from_secs(3600);
 /// How long it may keep a group's name: the machine itself can make and remove groups, too.
 const A_MOMENT: Duration = Duration::from_secs(1);
 /// Inode numbers are not used again.
@@ -89,10 +86,8 @@ impl Filesystem for Fuse {
         _handle: Option<FileHandle>,
         reply: ReplyAttr,
     ) {
-        match self.service.node(ino) {
-            Ok(node) => reply.attr(&FOREVER, &self.service.stat(node)),
-            Err(errno) => reply.error(errno),
-        }
+        let attributes = self.service.node(ino).map(|node| self.service.stat(node));
+        reply::attributes(attributes, reply);
     }
 
     fn setattr(
@@ -114,15 +109,8 @@ impl Filesystem for Fuse {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        let node = match self.service.node(ino) {
-            Ok(node) => node,
-            Err(errno) => return reply.error(errno),
-        };
         let change = Change { mode, uid, gid, atime: atime.map(moment), mtime: mtime.map(moment) };
-        match self.service.directories.change(node, |attributes| attributes.apply(change)) {
-            Some(()) => reply.attr(&FOREVER, &self.service.stat(node)),
-            None => reply.error(Errno::ESTALE),
-        }
+        reply::attributes(self.service.change(ino, change), reply);
     }
 
     fn mkdir(
@@ -249,18 +237,12 @@ impl Filesystem for Fuse {
             Ok(open) => open,
             Err(errno) => return reply.error(errno),
         };
-        let mut snapshot = open.snapshot();
-        if snapshot.needs_content(offset) {
-            let made = snapshot.renew(|text| self.service.content(open.group, open.file, text));
-            if let Err(errno) = made {
-                return reply.error(errno);
-            }
-        }
-        let piece = snapshot.read(offset, size).to_vec();
         // The answer wakes the reader, which often comes back before this thread goes on: it must
         // not find the text locked.
-        drop(snapshot);
-        reply.data(&piece);
+        match self.service.read(&open, offset, size) {
+            Ok(piece) => reply.data(&piece),
+            Err(errno) => reply.error(errno),
+        }
     }
 
     fn write(
@@ -389,13 +371,7 @@ impl Filesystem for Fuse {
         _position: u32,
         reply: ReplyEmpty,
     ) {
-        let result = self.service.node(ino).and_then(|node| {
-            let set = |attributes: &mut crate::attributes::Attributes| {
-                attributes.set_label(name, value, flags)
-            };
-            self.service.directories.change(node, set).unwrap_or(Err(Errno::ESTALE))
-        });
-        reply::empty(result, reply);
+        reply::empty(self.service.set_label(ino, name, value, flags), reply);
     }
 
     fn getxattr(
@@ -406,27 +382,15 @@ impl Filesystem for Fuse {
         size: u32,
         reply: ReplyXattr,
     ) {
-        let value = self.service.node(ino).and_then(|node| {
-            let directories = &self.service.directories;
-            directories.attributes(node, |attributes| attributes.label(name).map(<[u8]>::to_vec))
-        });
-        reply::label(value, size, reply);
+        reply::label(self.service.label(ino, name), size, reply);
     }
 
     fn listxattr(&self, _request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        let names = self.service.node(ino).map(|node| {
-            self.service.directories.attributes(node, |attributes| attributes.label_names())
-        });
-        reply::label(names, size, reply);
+        reply::label(self.service.label_names(ino), size, reply);
     }
 
     fn removexattr(&self, _request: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let result = self.service.node(ino).and_then(|node| {
-            let directories = &self.service.directories;
-            let removed = directories.change(node, |attributes| attributes.remove_label(name));
-            removed.unwrap_or(Err(Errno::ESTALE))
-        });
-        reply::empty(result, reply);
+        reply::empty(self.service.remove_label(ino, name), reply);
     }
 
     fn ioctl(

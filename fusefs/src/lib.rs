@@ -24,6 +24,7 @@ mod events;
 mod files;
 mod fuse;
 mod host;
+mod labels;
 mod mount;
 mod open_file;
 mod service;

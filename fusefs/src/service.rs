@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 use fuser::{Errno, FileAttr, FileType, INodeNo, Notifier};
 use memcg::{Config, GroupId, Memcg, Offline, Resource, Settings};
 
-use crate::attributes::Attributes;
+use crate::attributes::{Attributes, Change};
 use crate::client::Client;
 use crate::control_file::{ControlFile, Field, Place, Read, Row};
 use crate::directories::{Directories, Node};
@@ -136,6 +136,17 @@ impl Service {
         self.directories.attributes(node, |attributes| attributes.stat(node.ino(), kind, nlink))
     }
 
+    /// Changes attributes; returns what stat(2) shows then. Whether it is allowed the kernel has checked
+    /// already.
+    ///
+    /// # Errors
+    /// ESTALE when the directory was forgotten.
+    pub(crate) fn change(&self, ino: INodeNo, change: Change) -> Result<FileAttr> {
+        let node = self.node(ino)?;
+        let changed = self.directories.change(node, |attributes| attributes.apply(change));
+        changed.map(|()| self.stat(node)).ok_or(Errno::ESTALE)
+    }
+
     /// Makes a group.
     ///
     /// # Errors
@@ -255,6 +266,18 @@ impl Service {
                 .map(|(group, name)| directory_entry(self.directories.of_group(group), &name)),
         );
         Ok(entries)
+    }
+
+    /// Reads at most `size` bytes of an open file.
+    ///
+    /// # Errors
+    /// As [`Self::content`].
+    pub(crate) fn read(&self, open: &OpenFile, offset: u64, size: u32) -> Result<Vec<u8>> {
+        let mut snapshot = open.snapshot();
+        if snapshot.needs_content(offset) {
+            snapshot.renew(|text| self.content(open.group, open.file, text))?;
+        }
+        Ok(snapshot.read(offset, size).to_vec())
     }
 
     /// Makes the content of a file.

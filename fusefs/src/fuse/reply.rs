@@ -1,8 +1,8 @@
 //! Answers that several messages have in common.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use fuser::{Errno, PollEvents, ReplyEmpty, ReplyXattr, TimeOrNow};
+use fuser::{Errno, FileAttr, PollEvents, ReplyAttr, ReplyEmpty, ReplyXattr, TimeOrNow};
 
 use crate::errno::Result;
 
@@ -11,6 +11,18 @@ pub(super) const READY: PollEvents = PollEvents::POLLIN
     .union(PollEvents::POLLOUT)
     .union(PollEvents::POLLRDNORM)
     .union(PollEvents::POLLWRNORM);
+
+/// How long the kernel may keep what never changes behind its back: the files of a group, and all
+/// attributes.
+pub(super) const FOREVER: Duration = Duration::from_secs(3600);
+
+/// Sends what stat(2) shows.
+pub(super) fn attributes(attributes: Result<FileAttr>, reply: ReplyAttr) {
+    match attributes {
+        Ok(attributes) => reply.attr(&FOREVER, &attributes),
+        Err(errno) => reply.error(errno),
+    }
+}
 
 /// Sends success or an error.
 pub(super) fn empty(result: Result<()>, reply: ReplyEmpty) {
