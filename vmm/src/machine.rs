@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use fusefs::Listeners;
 use kvm_bindings::kvm_userspace_memory_region;
 use kvm_ioctls::{Cap, Kvm, VmFd};
-use memcg::{Config, Gfn, Memcg, Pages, Tid};
+use memcg::{Config, Memcg, Pages, Tid};
 use vmcg_abi::event::{Event, EventKind};
-use vmcg_abi::layout::{FREE_RING_GPA, FREE_RING_SLOTS, PAGE_SIZE, SHARED_GPA};
+use vmcg_abi::layout::PAGE_SIZE;
 use vmcg_abi::page::shared;
 
 use crate::boot::{self, BootFacts, BootLayout};
@@ -38,6 +38,8 @@ use crate::timings::Timings;
 use crate::uffd::Uffd;
 use crate::waiting::Waiting;
 use crate::{fault, slot, vcpu};
+
+mod free_ring;
 
 /// How long a time slice lasts while tasks compete for the vCPU.
 const TIME_SLICE: Duration = Duration::from_millis(5);
@@ -358,78 +360,6 @@ impl Machine {
             return None;
         }
         self.start.checked_add(Duration::from_nanos(nanoseconds))
-    }
-
-    /// Takes every frame number from the guest's free ring, uncharges the frames and gives their
-    /// pages back; returns how many were taken. A number that cannot be right is counted and
-    /// dropped.
-    pub(crate) fn drain_free(&self, accounting: &mut Accounting) -> u64 {
-        if self.frame_table().is_none() || !self.memory.is_backed(Gfn::new(SHARED_GPA / PAGE_SIZE))
-        {
-            return 0;
-        }
-        let head = self.memory.shared(shared::FREE_HEAD);
-        let tail = self.memory.shared(shared::FREE_TAIL);
-        let waiting = head.wrapping_sub(tail);
-        if waiting == 0 {
-            return 0;
-        }
-        if waiting > FREE_RING_SLOTS {
-            Stats::count(&self.stats.guest_lies, 1);
-            self.memory.set_shared(shared::FREE_TAIL, head);
-            return 0;
-        }
-        let frames = (0..waiting).filter_map(|at| self.ring_entry(tail + at)).collect();
-        self.take_back(accounting, frames);
-        self.memory.set_shared(shared::FREE_TAIL, head);
-        waiting
-    }
-
-    /// Gives the pages of frames back that the guest does not use any more, and uncharges them. Those
-    /// that have none are left out. Answers how many were given back.
-    pub(crate) fn take_back(&self, accounting: &mut Accounting, mut frames: Vec<u64>) -> u64 {
-        frames.retain(|&gfn| {
-            self.memory.is_backed(Gfn::new(gfn)) || accounting.contents.is_away(Gfn::new(gfn))
-        });
-        frames.sort_unstable();
-        let named = frames.len();
-        frames.dedup();
-        // Nothing is handed out again before the host has taken it: it was freed twice.
-        Stats::count(&self.stats.guest_lies, (named - frames.len()) as u64);
-        let mut taken = 0;
-        for run in frames.chunk_by(|a, b| a + 1 == *b) {
-            let (Some(&first), Some(&last)) = (run.first(), run.last()) else { continue };
-            if let Err(why) = self.memory.punch(first..last + 1) {
-                // The frames stay charged: the host still backs them.
-                log::error!("cannot give guest memory back: {why}");
-                continue;
-            }
-            for gfn in run.iter().copied().map(Gfn::new) {
-                accounting.memcg.uncharge(gfn);
-                accounting.contents.forget(gfn);
-            }
-            taken += run.len() as u64;
-        }
-        Stats::count(&self.stats.frames_freed, taken);
-        taken
-    }
-
-    /// The frame number in a slot of the free ring, if it is one the guest may free.
-    fn ring_entry(&self, at: u64) -> Option<u64> {
-        let mut bytes = [0; 4];
-        self.memory.read(FREE_RING_GPA + at % FREE_RING_SLOTS * 4, &mut bytes).ok()?;
-        let gfn = u64::from(u32::from_le_bytes(bytes));
-        if !self.is_handed_out(Gfn::new(gfn)) {
-            Stats::count(&self.stats.guest_lies, 1);
-            return None;
-        }
-        Some(gfn)
-    }
-
-    /// Tells whether a frame is one the guest may hand out and free.
-    pub(crate) fn is_handed_out(&self, gfn: Gfn) -> bool {
-        let single = self.first_free.load(Ordering::Acquire)..self.memory.frames();
-        single.contains(&gfn.get()) && !self.huge.contains(gfn.get())
     }
 }
 
