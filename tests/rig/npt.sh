@@ -28,7 +28,7 @@ mapfile -t tests < <(grep -F '"kind":["test"]' <<<"$built" | sed -n 's/.*"execut
 programs=$(sed -n 's/.*"PROGRAMS","\([^"]*\)".*/\1/p' <<<"$built" | tail -n 1)
 mapfile -t compiled < <(find "$programs" -type f)
 "$here/stage.sh" "$stage" "$vmcg" "${tests[@]}" "${compiled[@]}" /usr/bin/{script,dash,stress-ng,hugectl,hugeadm} \
-    /usr/lib/x86_64-linux-gnu/libhugetlbfs.so.0
+    /bin/bash /usr/lib/x86_64-linux-gnu/libhugetlbfs.so.0
 # Debugging information is most of their size, and all of it would be copied into the rig's memory.
 strip -g "$stage$vmcg" "${tests[@]/#/$stage}"
 
