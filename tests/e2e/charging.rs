@@ -156,6 +156,31 @@ fn programs_at_once_pay_each_for_their_own_pages() {
     machine.finish();
 }
 
+/// A file is read ahead into neighbouring frames, so what a program pays depends on finding such.
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn a_program_pays_alike_where_free_memory_is_scattered() {
+    let machine = Machine::up();
+    let (group, other) = (machine.group("A"), machine.group("B"));
+    let cache_of_one_more = || {
+        let puppet = Puppet::start(&machine, &group);
+        machine.wait_until_idle();
+        let cache = group.stat("cache");
+        puppet.finish();
+        group.wait_until_empty();
+        cache
+    };
+    let expected = cache_of_one_more();
+    let mut scatterer = Puppet::start(&machine, &other);
+    scatterer.tell("touch 8192");
+    let full = other.pages();
+    scatterer.tell("thin");
+    wait_until("what was given back is free", || other.pages() == full - 8192 / 16 * 15);
+    assert_eq!(cache_of_one_more(), expected);
+    scatterer.finish();
+    machine.finish();
+}
+
 #[test]
 #[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
 fn the_root_pays_for_no_program() {

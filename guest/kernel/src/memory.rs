@@ -1,5 +1,7 @@
 //! Memory: frames, page tables, address spaces, and what programs' addresses lead to.
 
+mod frame_map;
+
 pub(crate) mod area;
 pub(crate) mod fault;
 pub(crate) mod fork;

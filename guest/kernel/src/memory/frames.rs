@@ -1,12 +1,9 @@
 //! The frames of guest memory: which are free, what each is used for, how often it is mapped.
 //!
 //! A frame that was given back may be handed out again only after the host has taken it from the
-//! free ring: then it is empty and charged to nobody. A bitmap holds what may not be handed out, so
-//! that a bitmap never touched (zero) means memory never used.
+//! free ring: then it is empty and charged to nobody.
 
 use alloc::rc::Rc;
-use alloc::vec;
-use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::ops::Range;
 
@@ -14,8 +11,9 @@ use vmcg_abi::frame::{FrameEntry, FrameKind};
 use vmcg_abi::layout::{FREE_RING_GPA, FREE_RING_SLOTS};
 use vmcg_abi::page::shared;
 
+use super::frame_map::FrameMap;
 use crate::kmem::{Kmem, KmemId, Shortage};
-use crate::number::{Gfn, index};
+use crate::number::Gfn;
 use crate::{host, physical};
 
 /// A handle to the one set of frames; clones are the same set.
@@ -27,10 +25,7 @@ pub(crate) struct Frames {
 
 #[derive(Debug)]
 struct Inner {
-    /// One bit for each frame: set = must not be handed out.
-    taken: Vec<u64>,
-    /// No word below this one has a clear bit.
-    first_candidate: usize,
+    map: FrameMap,
     /// Frames that are not handed out, those in the ring included.
     free: u64,
     total: u64,
@@ -54,15 +49,9 @@ pub(crate) const RUN_MAX: usize = 16;
 impl Frames {
     /// Manages the frames from `first` up to `end`, but for those set aside.
     pub(crate) fn new(frame_table_gpa: u64, first: Gfn, end: Gfn, aside: Range<u64>) -> Self {
-        let mut taken = vec![0; index(end.0.div_ceil(64))];
-        let count = aside.end - aside.start;
-        for gfn in (0..first.0).chain(end.0..end.0.next_multiple_of(64)).chain(aside) {
-            taken[index(gfn / 64)] |= 1 << (gfn % 64);
-        }
-        let managed = end.0 - first.0 - count;
+        let managed = end.0 - first.0 - (aside.end - aside.start);
         let inner = Inner {
-            taken,
-            first_candidate: index(first.0 / 64),
+            map: FrameMap::new(first, end, aside),
             free: managed,
             total: managed,
             scarce: 0,
@@ -232,7 +221,7 @@ impl Frames {
     pub(crate) fn came_back(&self, gfn: Gfn) {
         let mut inner = self.inner.borrow_mut();
         physical::set_word(inner.entry_gpa(gfn), FrameEntry::new(FrameKind::Free, 0).0);
-        inner.make_available(gfn);
+        inner.map.give_back(gfn);
     }
 
     /// So many frames more are kept: they count as free.
@@ -259,33 +248,17 @@ impl Inner {
     /// The lowest frame that may be handed out.
     fn find(&mut self) -> Option<Gfn> {
         self.collect_ring();
-        let from = self.first_candidate;
-        let found = self.taken[from..].iter().position(|word| *word != u64::MAX)?;
-        self.first_candidate = from + found;
-        let bit = self.taken[self.first_candidate].trailing_ones();
-        Some(Gfn(self.first_candidate as u64 * 64 + u64::from(bit)))
+        self.map.find()
     }
 
-    /// The lowest run of `count` frames within an aligned group of [`RUN_MAX`].
+    /// A run of `count` frames within an aligned group of [`RUN_MAX`].
     fn find_run(&mut self, count: usize) -> Option<Gfn> {
         self.collect_ring();
-        let mask = (1_u64 << count) - 1;
-        /// Words looked at before a fault makes do with single frames.
-        const WORDS_MAX: usize = 64;
-        let start = self.first_candidate;
-        let end = self.taken.len().min(start + WORDS_MAX);
-        for (offset, word) in self.taken[start..end].iter().enumerate() {
-            for group in (0..64_u64).step_by(RUN_MAX) {
-                if word >> group & mask == 0 {
-                    return Some(Gfn((start + offset) as u64 * 64 + group));
-                }
-            }
-        }
-        None
+        self.map.find_run(count)
     }
 
     fn take(&mut self, gfn: Gfn, kind: FrameKind) {
-        self.taken[index(gfn.0 / 64)] |= 1 << (gfn.0 % 64);
+        self.map.take(gfn);
         self.free -= 1;
         physical::set_word(self.entry_gpa(gfn), FrameEntry::new(kind, 0).0);
         self.count_in_use(1);
@@ -324,15 +297,9 @@ impl Inner {
         let tail = host::shared_word(shared::FREE_TAIL);
         while self.ring_reused < tail {
             let slot = self.ring_reused % FREE_RING_SLOTS;
-            self.make_available(Gfn(u64::from(physical::half(FREE_RING_GPA + slot * 4))));
+            self.map.give_back(Gfn(u64::from(physical::half(FREE_RING_GPA + slot * 4))));
             self.ring_reused += 1;
         }
         host::set_shared_word(shared::FREE_REUSED, self.ring_reused);
-    }
-
-    fn make_available(&mut self, gfn: Gfn) {
-        let word = index(gfn.0 / 64);
-        self.taken[word] &= !(1 << (gfn.0 % 64));
-        self.first_candidate = self.first_candidate.min(word);
     }
 }
