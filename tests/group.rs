@@ -145,6 +145,16 @@ impl Group {
         });
     }
 
+    /// The same, and that the file `usage` shows 0 from then on.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    pub fn expect_all_back(&self, usage: &str) {
+        self.wait_until_empty();
+        assert_eq!(self.number(usage), 0, "{usage} of {}", self.path);
+    }
+
     /// Removes the group.
     ///
     /// # Errors

@@ -34,8 +34,7 @@ fn a_fork_bomb_stops_at_its_kernel_memory_limit_and_the_next_group_does_not_noti
     assert_eq!((alive.status, alive.stdout.as_str()), (0, "alive\n"), "{}", alive.stderr);
     assert_eq!((other.number(USAGE), other.number(FAILCNT)), (0, 0));
     kill_everything(&machine, &other);
-    bomb.wait_until_empty();
-    assert_eq!(bomb.number(USAGE), 0);
+    bomb.expect_all_back(USAGE);
     assert!(bombing.has_ended_within(DEADLINE), "the bomb's client ends");
     machine.finish();
 }
@@ -182,8 +181,7 @@ fn fifty_children_are_charged_to_the_page() {
     machine.wait_until_idle();
     assert_eq!(group.number(USAGE), usage, "everything that was the children's is back");
     assert_eq!(brood.finish().status, 0);
-    group.wait_until_empty();
-    assert_eq!(group.number(USAGE), 0);
+    group.expect_all_back(USAGE);
     machine.finish();
 }
 

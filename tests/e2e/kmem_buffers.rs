@@ -44,8 +44,7 @@ fn bytes_in_a_pipe_are_charged_to_the_page() {
     assert_eq!(go_on(&machine, &mut fill), "closed");
     assert_eq!(cache(&group, "pipe_inode_info").active, 0);
     assert_eq!(fill.finish().status, 0);
-    group.wait_until_empty();
-    assert_eq!(group.number(USAGE), 0);
+    group.expect_all_back(USAGE);
     machine.finish();
 }
 
@@ -91,8 +90,7 @@ fn pipes_are_filled_until_the_limit_refuses_and_what_is_in_them_is_not_lost() {
     assert_eq!(go_on(&machine, &mut fill), format!("{bytes} bytes came out"));
     assert_eq!(go_on(&machine, &mut fill), "closed");
     assert_eq!(fill.finish().status, 0);
-    group.wait_until_empty();
-    assert_eq!(group.number(USAGE), 0);
+    group.expect_all_back(USAGE);
     machine.finish();
 }
 
@@ -196,7 +194,6 @@ fn newer_kernels_always_count_and_take_limits_without_effect() {
     assert_eq!(fill.finish().status, 0);
     wait_until("the tasks are gone", || group.tasks().is_empty());
     group.write("memory.force_empty", "0").expect("names of programs are only kept");
-    group.wait_until_empty();
-    assert_eq!(group.number(USAGE), 0);
+    group.expect_all_back(USAGE);
     machine.finish();
 }

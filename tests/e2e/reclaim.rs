@@ -33,8 +33,7 @@ fn a_program_of_three_times_its_limit_finds_its_content_again() {
     assert!(group.number("memory.max_usage_in_bytes") <= 1025 * PAGE);
     assert!(group.number("memory.memsw.max_usage_in_bytes") >= 3072 * PAGE);
     assert!(group.stat("pgmajfault") >= 2 * 2048, "{}", group.read("memory.stat"));
-    group.wait_until_empty();
-    assert_eq!(group.number("memory.memsw.usage_in_bytes"), 0);
+    group.expect_all_back("memory.memsw.usage_in_bytes");
     machine.finish();
 }
 
@@ -130,8 +129,7 @@ fn a_task_that_moves_between_full_groups_keeps_its_content() {
     machine.check();
     expect_verified(&program.finish(), 4 * 2048);
     for group in &groups {
-        group.wait_until_empty();
-        assert_eq!(group.number("memory.memsw.usage_in_bytes"), 0);
+        group.expect_all_back("memory.memsw.usage_in_bytes");
     }
     machine.finish();
 }

@@ -79,8 +79,7 @@ fn four_programs_of_three_times_their_limits_keep_their_content_while_they_move_
     machine.check();
     programs.into_iter().enumerate().for_each(|(number, one)| expect_verified(one, number));
     for group in &groups {
-        group.wait_until_empty();
-        assert_eq!(group.number("memory.memsw.usage_in_bytes"), 0);
+        group.expect_all_back("memory.memsw.usage_in_bytes");
     }
     machine.finish();
 }
