@@ -6,7 +6,7 @@ use core::cell::RefCell;
 
 use super::device::{self, DeviceEntry};
 use super::hugetlbfs::sysfs::{self, IsLeaf, SysEntry};
-use super::lookup::{Found, lookup, number_of};
+use super::lookup::{lookup, number_of};
 use super::tmpfs::Walk;
 use super::uapi::{Stat, entry_type, mode};
 use super::{path, procfs};
@@ -229,9 +229,8 @@ pub(crate) fn is_empty(kernel: &mut Kernel, tid: Tid, path: &[u8]) -> Result<boo
 /// Fails unless a path leads to a directory.
 pub(crate) fn check(kernel: &mut Kernel, tid: Tid, path: &[u8]) -> Result<Vec<u8>, Errno> {
     let place = lookup(kernel, tid, path, Follow::Yes)?;
-    match place.found {
-        Found::Open(file) if file.stat().is_directory() => Ok(file.path.clone()),
-        _ if place.stat().is_directory() => Ok(place.path),
-        _ => Err(Errno::ENOTDIR),
+    if !place.stat().is_directory() {
+        return Err(Errno::ENOTDIR);
     }
+    Ok(place.directory().to_vec())
 }

@@ -66,27 +66,35 @@ pub(crate) fn lookup(
     follow: Follow,
 ) -> Result<Place, Errno> {
     let mut raw = absolute.to_vec();
-    for _ in 0..LINKS_MAX {
-        let text = path::normalise(&raw);
-        // A slash at the end asks for a directory, so a link before it is followed.
-        let names_directory = raw.ends_with(b"/");
-        let follow = if names_directory { Follow::Yes } else { follow };
-        match step(kernel, tid, &raw, &text, follow)? {
-            Step::Link(next) => raw = next,
+    let mut links = 0;
+    let mut names_directory = false;
+    loop {
+        // What `..` leads up from is looked up first: links may lead there.
+        let (way, rest) = path::split_at_parent(&raw).unwrap_or((&raw, b""));
+        let climbs = !rest.is_empty();
+        // A slash or a dot at the end asks for a directory, so a link before it is followed.
+        names_directory |= !climbs && (way.ends_with(b"/") || way.ends_with(b"/."));
+        let follow = if climbs || names_directory { Follow::Yes } else { follow };
+        let text = path::normalise(way);
+        match step(kernel, tid, way, &text, follow)? {
+            Step::Link(_) if links == LINKS_MAX => return Err(Errno::ELOOP),
+            Step::Link(next) => {
+                links += 1;
+                raw = if climbs { path::join(&next, rest) } else { next };
+            }
             Step::Found(found) => {
-                let path = match &found {
-                    Found::Share(file) => file.real_path(&text),
-                    _ => text,
-                };
-                let place = Place { path, found };
-                if names_directory && !place.stat().is_directory() {
+                let place = Place::new(found, text);
+                if (climbs || names_directory) && !place.stat().is_directory() {
                     return Err(Errno::ENOTDIR);
                 }
-                return Ok(place);
+                if !climbs {
+                    return Ok(place);
+                }
+                let (directory, after) = path::climb(place.directory(), rest);
+                raw = path::join(directory, after);
             }
         }
     }
-    Err(Errno::ELOOP)
 }
 
 fn step(
@@ -162,6 +170,23 @@ fn proc_step(entry: ProcEntry, text: &[u8], follow: Follow) -> Step {
 }
 
 impl Place {
+    /// What was found at a normalised path.
+    fn new(found: Found, text: Vec<u8>) -> Self {
+        let path = match &found {
+            Found::Share(file) => file.real_path(&text),
+            _ => text,
+        };
+        Self { path, found }
+    }
+
+    /// Path of the directory that is there, wherever the last name leads.
+    pub(crate) fn directory(&self) -> &[u8] {
+        match &self.found {
+            Found::Open(file) => &file.path,
+            _ => &self.path,
+        }
+    }
+
     /// What stat() says.
     pub(crate) fn stat(&self) -> Stat {
         /// Device number of the file systems that exist by themselves.

@@ -88,8 +88,7 @@ fn create(
 
 /// Memory for a new file at a path, of huge pages where that lies in a hugetlbfs.
 fn new_object(kernel: &mut Kernel, tid: Tid, absolute: &[u8]) -> Object {
-    let text = path::normalise(absolute);
-    let parent = path::split(&text).map_or(&b"/"[..], |(parent, _)| parent);
+    let parent = path::split(absolute).map_or(&b"/"[..], |(parent, _)| parent);
     // A directory that is not there is found out when the file gets its name.
     let parent = super::directory::check(kernel, tid, parent).unwrap_or_default();
     object_below(kernel, &parent)

@@ -22,21 +22,10 @@ pub(crate) fn join(base: &[u8], path: &[u8]) -> Vec<u8> {
     joined
 }
 
-/// Resolves `.`, `..` and repeated slashes of an absolute path by its text alone.
-///
-/// Differs from Linux where a component before `..` is a symbolic link; the share's host resolves
-/// such paths itself, so this decides only which file system a path belongs to.
+/// An absolute path without `.`, repeated slashes and slashes at its end.
 pub(crate) fn normalise(path: &[u8]) -> Vec<u8> {
-    let mut parts: Vec<&[u8]> = Vec::new();
-    for part in components(path) {
-        if part == b".." {
-            parts.pop();
-        } else {
-            parts.push(part);
-        }
-    }
     let mut whole = Vec::with_capacity(path.len());
-    for part in parts {
+    for part in components(path) {
         whole.push(b'/');
         whole.extend_from_slice(part);
     }
@@ -44,6 +33,35 @@ pub(crate) fn normalise(path: &[u8]) -> Vec<u8> {
         whole.push(b'/');
     }
     whole
+}
+
+/// Cuts a path before its first `..`; `None` where it has none.
+pub(crate) fn split_at_parent(path: &[u8]) -> Option<(&[u8], &[u8])> {
+    let is_parent = |at: usize| {
+        let rest = &path[at..];
+        rest.starts_with(b"..") && matches!(rest.get(2), None | Some(b'/'))
+    };
+    let starts_name = |at: &usize| *at == 0 || path[at - 1] == b'/';
+    let at = (0..path.len()).filter(starts_name).find(|at| is_parent(*at))?;
+    Some(path.split_at(at))
+}
+
+/// The directory that leading `..` of `rest` lead to from `directory`, and what follows them.
+pub(crate) fn climb<'path>(
+    mut directory: &'path [u8],
+    mut rest: &'path [u8],
+) -> (&'path [u8], &'path [u8]) {
+    loop {
+        let slashes = rest.iter().take_while(|byte| **byte == b'/').count();
+        rest = &rest[slashes..];
+        match rest.strip_prefix(b"..") {
+            Some(after) if matches!(after.first(), None | Some(b'/')) => {
+                directory = split(directory).map_or(b"/", |(upper, _)| upper);
+                rest = after;
+            }
+            _ => return (directory, rest),
+        }
+    }
 }
 
 /// The components of a path, empty ones and `.` left out.

@@ -62,8 +62,12 @@ const PROCESS: &[(&[u8], ProcessText)] = &[
     (b"status", process::status),
 ];
 
-/// Symbolic links of each process.
-const PROCESS_LINKS: &[&[u8]] = &[b"cwd", b"exe", b"root"];
+/// Symbolic links of each process, and where they lead.
+const PROCESS_LINKS: &[(&[u8], ProcessText)] = &[
+    (b"cwd", |kernel, tid| super::context_of(kernel, tid).borrow().directory.clone()),
+    (b"exe", |kernel, tid| kernel.process_of(tid).executable.clone()),
+    (b"root", |_, _| b"/".to_vec()),
+];
 
 /// What the path `/proc` + `rest` leads to, as seen by a task.
 pub(crate) fn entry(kernel: &Kernel, tid: Tid, rest: &[u8]) -> Result<ProcEntry, Errno> {
@@ -90,37 +94,57 @@ pub(crate) fn entry(kernel: &Kernel, tid: Tid, rest: &[u8]) -> Result<ProcEntry,
 
 /// /proc/self: a link to the process's own directory, or what is in there.
 fn own(kernel: &Kernel, tid: Tid, within: &[&[u8]]) -> ProcEntry {
-    let pid = kernel.task(tid).process.0;
+    let pid = format!("{}", kernel.task(tid).process.0).into_bytes();
     if within.is_empty() {
-        return ProcEntry::Link(format!("{pid}").into_bytes());
+        return ProcEntry::Link(pid);
     }
-    let mut next = format!("/proc/{pid}").into_bytes();
-    for name in within {
-        next.push(b'/');
-        next.extend_from_slice(name);
-    }
-    ProcEntry::Within(next)
+    inside([b"/proc/", &pid[..]].concat(), within)
 }
 
 /// What is in the directory of a process that has not ended.
 fn of_process(kernel: &Kernel, pid: Tid, within: &[&[u8]]) -> Result<ProcEntry, Errno> {
-    let tid = first_task(kernel, pid).ok_or(Errno::ENOENT)?;
+    let threads = &kernel.processes.get(&pid).ok_or(Errno::ENOENT)?.threads;
     match *within {
-        [] | [b"fd"] => Ok(ProcEntry::Directory),
-        [b"cwd"] => Ok(ProcEntry::Link(super::context_of(kernel, tid).borrow().directory.clone())),
-        [b"exe"] => Ok(ProcEntry::Link(kernel.process_of(tid).executable.clone())),
-        [b"root"] => Ok(ProcEntry::Link(b"/".to_vec())),
-        [b"fd", fd] => {
-            let fd = number(fd).ok_or(Errno::ENOENT)?;
-            let file = table_of(kernel, tid).borrow().get(u64::from(fd));
-            file.map(ProcEntry::Open).map_err(|_| Errno::ENOENT)
+        [b"task"] if !threads.is_empty() => Ok(ProcEntry::Directory),
+        [b"task", tid, ref within @ ..] => {
+            let tid = number(tid).map(Tid).filter(|tid| threads.contains(tid));
+            of_task(kernel, tid.ok_or(Errno::ENOENT)?, within)
         }
-        [name] => {
+        _ => of_task(kernel, *threads.first().ok_or(Errno::ENOENT)?, within),
+    }
+}
+
+/// What is in the directory of a task.
+fn of_task(kernel: &Kernel, tid: Tid, within: &[&[u8]]) -> Result<ProcEntry, Errno> {
+    let [name, ref below @ ..] = *within else { return Ok(ProcEntry::Directory) };
+    if let Some((_, target)) = PROCESS_LINKS.iter().find(|(entry, _)| *entry == name) {
+        let target = target(kernel, tid);
+        return Ok(if below.is_empty() { ProcEntry::Link(target) } else { inside(target, below) });
+    }
+    match *below {
+        [] if name == b"fd" => Ok(ProcEntry::Directory),
+        [] => {
             let row = PROCESS.iter().find(|(entry, _)| *entry == name).ok_or(Errno::ENOENT)?;
             Ok(ProcEntry::Text(row.1(kernel, tid)))
         }
+        [fd, ref below @ ..] if name == b"fd" => {
+            let fd = number(fd).ok_or(Errno::ENOENT)?;
+            let file = table_of(kernel, tid).borrow().get(u64::from(fd));
+            let file = file.map_err(|_| Errno::ENOENT)?;
+            let is_end = below.is_empty();
+            Ok(if is_end { ProcEntry::Open(file) } else { inside(file.path.clone(), below) })
+        }
         _ => Err(Errno::ENOENT),
     }
+}
+
+/// The lookup goes on behind a link.
+fn inside(mut target: Vec<u8>, below: &[&[u8]]) -> ProcEntry {
+    for name in below {
+        target.push(b'/');
+        target.extend_from_slice(name);
+    }
+    ProcEntry::Within(target)
 }
 
 /// Names in the directory `/proc` + `rest`, with the types of their files.
@@ -144,11 +168,31 @@ pub(crate) fn names(kernel: &Kernel, tid: Tid, rest: &[u8]) -> Result<Vec<(Vec<u
 }
 
 fn in_process(kernel: &Kernel, pid: Tid, within: &[&[u8]]) -> Result<Vec<(Vec<u8>, u32)>, Errno> {
-    let tid = first_task(kernel, pid).ok_or(Errno::ENOENT)?;
+    let threads = &kernel.processes.get(&pid).ok_or(Errno::ENOENT)?.threads;
+    let leader = *threads.first().ok_or(Errno::ENOENT)?;
+    match *within {
+        [] => {
+            let mut names = in_task(kernel, leader, within)?;
+            names.push((b"task".to_vec(), mode::DIRECTORY));
+            Ok(names)
+        }
+        [b"task"] => {
+            let name = |tid: &Tid| (format!("{}", tid.0).into_bytes(), mode::DIRECTORY);
+            Ok(threads.iter().map(name).collect())
+        }
+        [b"task", tid, ref within @ ..] => {
+            let tid = number(tid).map(Tid).filter(|tid| threads.contains(tid));
+            in_task(kernel, tid.ok_or(Errno::ENOENT)?, within)
+        }
+        _ => in_task(kernel, leader, within),
+    }
+}
+
+fn in_task(kernel: &Kernel, tid: Tid, within: &[&[u8]]) -> Result<Vec<(Vec<u8>, u32)>, Errno> {
     match within {
         [] => {
             let files = PROCESS.iter().map(|(name, _)| (name.to_vec(), mode::REGULAR));
-            let links = PROCESS_LINKS.iter().map(|name| (name.to_vec(), mode::LINK));
+            let links = PROCESS_LINKS.iter().map(|(name, _)| (name.to_vec(), mode::LINK));
             let fd = [(b"fd".to_vec(), mode::DIRECTORY)];
             Ok(files.chain(links).chain(fd).collect())
         }
@@ -162,11 +206,6 @@ fn in_process(kernel: &Kernel, pid: Tid, within: &[&[u8]]) -> Result<Vec<(Vec<u8
         }
         _ => Err(Errno::ENOTDIR),
     }
-}
-
-/// A task of a process that has not ended.
-fn first_task(kernel: &Kernel, pid: Tid) -> Option<Tid> {
-    kernel.processes.get(&pid)?.threads.first().copied()
 }
 
 /// A name that is a number.
