@@ -9,7 +9,7 @@ use std::thread;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::deadline::wait_until;
+use crate::deadline::{DEADLINE, wait_until};
 use crate::group::Group;
 use crate::programs::{program, vmcg};
 use crate::running::{Finished, Running};
@@ -219,7 +219,7 @@ impl Drop for Machine {
             return;
         }
         let mut down = Running::start(self.command("down"));
-        if !(down.has_ended_within(std::time::Duration::from_secs(5)) || thread::panicking()) {
+        if !(down.has_ended_within(DEADLINE) || thread::panicking()) {
             panic!("vmcg down hangs");
         }
         self.kill_daemon();

@@ -4,6 +4,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use vmcg_tests::deadline::DEADLINE;
 use vmcg_tests::machine::Machine;
 use vmcg_tests::programs::conformance_programs;
 use vmcg_tests::running::Running;
@@ -57,7 +58,7 @@ fn a_fork_bomb_hurts_itself_only_and_can_be_killed() {
     let kill = machine.exec_file(&other, "/bin/sh".as_ref(), &["-c", "kill -9 -1"]).finish();
     assert_eq!(kill.status, 0, "{}", kill.stderr);
     bomb.wait_until_empty();
-    assert!(running.has_ended_within(Duration::from_secs(10)), "the bomb's client ends");
+    assert!(running.has_ended_within(DEADLINE), "the bomb's client ends");
     machine.finish();
 }
 

@@ -189,8 +189,9 @@ fn who_wants_more_frames_than_there_are_is_killed_though_zeros_take_no_swap() {
 fn files_in_memory_end_at_half_of_it_and_can_be_removed() {
     let machine = Machine::up_with(&["--memory", "16M"]);
     let group = machine.group("A");
-    let script = "dd if=/dev/zero of=/tmp/x bs=64k count=1000 2>/dev/null; stat -c %s /tmp/x; \
-                  rm /tmp/x; dd if=/dev/zero of=/dev/shm/y bs=64k count=16 2>/dev/null && rm /dev/shm/y";
+    // A name that this machine's own /tmp, which shows through, does not have.
+    let script = "x=/tmp/half-of-it.$$; dd if=/dev/zero of=$x bs=64k count=1000 2>/dev/null; stat -c %s $x; \
+                  rm $x; dd if=/dev/zero of=/dev/shm/y bs=64k count=16 2>/dev/null && rm /dev/shm/y";
     let finished = machine.exec_file(&group, OsStr::new("/bin/sh"), &["-c", script]).finish();
     assert_eq!((finished.status, finished.stdout.as_str()), (0, "8388608\n"), "{finished:?}");
     assert!(!group.read("memory.oom_control").contains("oom_kill 1"), "nobody was killed");
