@@ -150,7 +150,10 @@ impl Machine {
         for tid in threads {
             let Some(group) = memcg.task_group(tid) else { continue };
             let argument = kmem.of_group(memcg, group);
-            self.gate.send(Event { kind: EventKind::KmemMoved, argument, id: tid.get() });
+            // Where no group ever had an id, the task has none either: the guest may sleep on.
+            if kmem.last > 0 {
+                self.gate.send(Event { kind: EventKind::KmemMoved, argument, id: tid.get() });
+            }
         }
     }
 

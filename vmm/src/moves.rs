@@ -93,7 +93,7 @@ impl Plan {
 /// long by one of half: so that a pause stays below a millisecond on any host.
 const PAUSE_AIM: Duration = Duration::from_micros(400);
 /// How often the writer is asked whether a signal waits for it.
-const ASK_EVERY: Duration = Duration::from_millis(2);
+const ASK_EVERY: Duration = Duration::from_millis(10);
 /// Most pages of a chunk.
 const CHUNK_PAGES_MAX: u64 = 4 * CHUNK_PAGES;
 

@@ -111,7 +111,7 @@ impl Walk<'_> {
             return Ok(self.leaves(&entries, start, base));
         }
         for index in start..end {
-            let entry = entries.load(usize::try_from(index).expect("an index is below 512"));
+            let entry = entries.load(index_of(index));
             if entry & PRESENT == 0 {
                 continue;
             }
@@ -140,38 +140,40 @@ impl Walk<'_> {
         start: u64,
         base: u64,
     ) -> Option<Gva> {
-        let mut run = Leaf { gva: Gva::ZERO, gfn: Gfn::new(0), frames: 0 };
-        // What the next entry of the run looks like, and where it is.
-        let mut expected = (0, 0);
-        for index in start..ENTRIES {
-            let entry = entries.load(usize::try_from(index).expect("an index is below 512"));
+        let mut index = start;
+        while index < ENTRIES {
+            let entry = entries.load(index_of(index));
             if entry & PRESENT == 0 {
+                index += 1;
                 continue;
             }
-            let address = entry & ADDRESS_MASK;
+            let gva = Gva::new(base + index * PAGE_SIZE);
             if self.pages_left == 0 {
-                self.visit_some(run);
-                return Some(Gva::new(base + index * PAGE_SIZE));
+                return Some(gva);
             }
-            self.pages_left -= 1;
-            if (address, index) == expected && run.frames > 0 {
-                run.frames += 1;
-            } else {
-                self.visit_some(run);
-                let (gva, gfn) = (base + index * PAGE_SIZE, address / PAGE_SIZE);
-                run = Leaf { gva: Gva::new(gva), gfn: Gfn::new(gfn), frames: 1 };
-            }
-            expected = (address + PAGE_SIZE, index + 1);
+            let frames = run_len(entries, index, self.pages_left.min(ENTRIES - index));
+            self.pages_left -= frames;
+            index += frames;
+            (self.visit)(Leaf { gva, gfn: Gfn::new((entry & ADDRESS_MASK) / PAGE_SIZE), frames });
         }
-        self.visit_some(run);
         None
     }
+}
 
-    fn visit_some(&mut self, run: Leaf) {
-        if run.frames > 0 {
-            (self.visit)(run);
-        }
-    }
+/// How many entries from `start` on, at most `max`, map one frame after the other; the first is present.
+fn run_len(entries: &VolatileArrayRef<'_, u64>, start: u64, max: u64) -> u64 {
+    const WANTED: u64 = ADDRESS_MASK | PRESENT;
+    let (first, last) = (index_of(start), index_of(start + max).min(entries.len()));
+    let mut next = entries.load(first) & WANTED;
+    let follows = |index: &usize| {
+        next += PAGE_SIZE;
+        entries.load(*index) & WANTED == next
+    };
+    (first + 1..last).take_while(follows).count() as u64 + 1
+}
+
+fn index_of(entry: u64) -> usize {
+    usize::try_from(entry).expect("no index is above 512")
 }
 
 #[cfg(test)]
