@@ -2,7 +2,7 @@
 # npt.sh RIG [ARGUMENT...]: runs the end-to-end tests on real nested paging, with ARGUMENTs for the test programs
 # (names to choose tests by, for one), and exits with their status. The argument `ci` stands for the names in ci-part.
 #
-# Binary and tests are built first; `$NPT_SECONDS` bounds the run inside (default 2400).
+# Binary and tests are built first; `$NPT_SECONDS` bounds the run inside (default 3600).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -44,4 +44,4 @@ for tests in ${tests[*]}; do
 done
 exit \$status
 END
-"$here/boot.sh" "$rig" "$stage" "${NPT_SECONDS:-2400}" "sh /run-tests"
+"$here/boot.sh" "$rig" "$stage" "${NPT_SECONDS:-3600}" "sh /run-tests"
