@@ -101,6 +101,20 @@ fn a_link_of_the_share_into_a_tree_of_the_guest_leads_there() {
     machine.finish();
 }
 
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn files_change_hands_and_keep_their_owners_in_an_archive() {
+    let machine = Machine::up();
+    let group = machine.group("A");
+    let script = "cd /dev/shm; stat -c '%u:%g' /etc/passwd; echo text > f; ln -s f l; chmod 6755 f; \
+                  chown 5:6 f; stat -c '%u:%g %a' f; chown -h 7:8 l; stat -c '%u:%g' f l; chown :9 f; \
+                  tar cf t f; rm f; tar xf t; stat -c '%u:%g %a' f; chown 1 /etc/passwd; rm f l t";
+    let told = machine.exec_file(&group, "/bin/sh".as_ref(), &["-c", script]).finish();
+    assert_eq!(told.stdout, "0:0\n5:6 755\n5:6\n7:8\n5:9 755\n", "{}", told.stderr);
+    assert!(told.stderr.contains("Read-only file system"), "{}", told.stderr);
+    machine.finish();
+}
+
 /// Programs of the distribution, with work that shows whether files, threads, pipes and memory do theirs.
 const DISTRIBUTION: [(&str, &[&str]); 5] = [
     (

@@ -35,6 +35,10 @@ pub struct FileStat {
     pub mode: u32,
     /// Link count.
     pub nlink: u64,
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
     /// Bytes.
     pub size: u64,
     /// Last modification, seconds since 1970.
@@ -243,6 +247,8 @@ fn describe(stat: &Stat) -> FileStat {
         ino: stat.st_ino,
         mode: stat.st_mode,
         nlink: stat.st_nlink,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
         size: u64::try_from(stat.st_size).unwrap_or(0),
         mtime_s: stat.st_mtime,
         mtime_ns: stat.st_mtime_nsec,

@@ -208,10 +208,12 @@ pub mod stat {
     pub const MTIME_S: usize = 5;
     /// Its nanoseconds.
     pub const MTIME_NS: usize = 6;
+    /// Its user, and in the upper half its group.
+    pub const OWNER: usize = 7;
     /// Bytes of the file's path without symbolic links, which follows; 0 = as it was asked for.
-    pub const REAL_LEN: usize = 7;
+    pub const REAL_LEN: usize = 8;
     /// Words in all.
-    pub const WORDS: usize = 8;
+    pub const WORDS: usize = 9;
 }
 
 /// A job descriptor, in the call buffer.

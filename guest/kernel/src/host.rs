@@ -10,6 +10,7 @@ use vmcg_abi::layout::{CALL_BUFFER_GPA, CALL_BUFFER_LEN, SHARED_GPA};
 use vmcg_abi::page::shared;
 
 use crate::errno::Errno;
+use crate::file::uapi::Owner;
 use crate::kmem::KmemId;
 use crate::number::{Gfn, Tid, index};
 use crate::{physical, trap};
@@ -30,6 +31,7 @@ pub(crate) struct HostStat {
     pub(crate) ino: u64,
     pub(crate) mode: u32,
     pub(crate) nlink: u64,
+    pub(crate) owner: Owner,
     pub(crate) size: u64,
     pub(crate) mtime_s: u64,
     pub(crate) mtime_ns: u64,
@@ -310,6 +312,7 @@ fn buffered_stat() -> HostStat {
         ino: buffer_word(stat::INO),
         mode: u32::try_from(buffer_word(stat::MODE)).unwrap_or(0),
         nlink: buffer_word(stat::NLINK),
+        owner: Owner::from_word(buffer_word(stat::OWNER)),
         size: buffer_word(stat::SIZE),
         mtime_s: buffer_word(stat::MTIME_S),
         mtime_ns: buffer_word(stat::MTIME_NS),

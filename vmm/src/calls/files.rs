@@ -41,6 +41,7 @@ fn stat_bytes(found: &FileStat, real_len: usize) -> Vec<u8> {
     words[stat::INO] = found.ino;
     words[stat::MODE] = u64::from(found.mode);
     words[stat::NLINK] = found.nlink;
+    words[stat::OWNER] = u64::from(found.uid) | u64::from(found.gid) << 32;
     words[stat::SIZE] = found.size;
     words[stat::MTIME_S] = found.mtime_s.cast_unsigned();
     words[stat::MTIME_NS] = found.mtime_ns;

@@ -92,9 +92,10 @@ fn ensure(kernel: &mut Kernel, tid: Tid, directory: &[u8]) -> Result<Rc<Node>, E
         Walk::Below => {
             let (upper, name) = path::split(directory).ok_or(Errno::EROFS)?;
             let parent = ensure(kernel, tid, upper)?;
-            let permissions = lookup(kernel, tid, directory, Follow::Yes)?.stat().mode;
+            let stat = lookup(kernel, tid, directory, Follow::Yes)?.stat();
             let (ino, now) = (kernel.files.tmpfs.new_ino(), kernel.clock.realtime());
-            let node = Node::directory(ino, permissions, now, Below::Seen);
+            let node = Node::directory(ino, stat.mode, now, Below::Seen);
+            node.set_owner(stat.owner);
             let node = kernel.frames.new_rc(node)?;
             let dentry = Dentry::new(&kernel.frames, name, node.clone())?;
             if let Some(names) = parent.names() {

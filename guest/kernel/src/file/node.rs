@@ -11,7 +11,7 @@ use core::cell::{Cell, RefCell};
 use super::device::Device;
 use super::pipe::Pipe;
 use super::socket::port::Port;
-use super::uapi::{SECTOR_LEN, Stat, mode};
+use super::uapi::{Owner, SECTOR_LEN, Stat, mode};
 use crate::kmem::Shortage;
 use crate::memory::frames::Frames;
 use crate::memory::object::Object;
@@ -147,6 +147,7 @@ pub(crate) struct Node {
     ino: u64,
     mode: Cell<u32>,
     nlink: Cell<u64>,
+    owner: Cell<Owner>,
     mtime_ns: Cell<u64>,
     pub(crate) body: NodeBody,
 }
@@ -163,7 +164,8 @@ impl Node {
             NodeBody::Device(_) => (mode::CHARACTER, 1),
         };
         let mode = Cell::new(kind | permissions & mode::PERMISSIONS);
-        Self { ino, mode, nlink: Cell::new(nlink), mtime_ns: Cell::new(now_ns), body }
+        let (nlink, owner) = (Cell::new(nlink), Cell::default());
+        Self { ino, mode, nlink, owner, mtime_ns: Cell::new(now_ns), body }
     }
 
     /// An empty directory.
@@ -205,6 +207,7 @@ impl Node {
             ino: self.ino,
             mode: self.mode.get(),
             nlink: self.nlink.get(),
+            owner: self.owner.get(),
             rdev: self.rdev(),
             size,
             blocks: pages * (PAGE_SIZE / SECTOR_LEN),
@@ -230,6 +233,11 @@ impl Node {
     pub(crate) fn set_permissions(&self, permissions: u32) {
         let kind = self.mode.get() & mode::TYPE;
         self.mode.set(kind | permissions & mode::PERMISSIONS);
+    }
+
+    /// Gives it to somebody else.
+    pub(crate) fn set_owner(&self, owner: Owner) {
+        self.owner.set(owner);
     }
 
     /// Notes that it has one name more.

@@ -256,6 +256,7 @@ fn copy_up(
     }
     let permissions = stat.mode & mode::PERMISSIONS;
     let (node, _) = change::add(kernel, tid, path, permissions, NodeBody::File(object.clone()))?;
+    node.set_owner(stat.owner);
     Ok(Body::Memory(node, object))
 }
 

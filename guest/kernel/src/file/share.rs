@@ -81,6 +81,7 @@ impl ShareFile {
             ino: host.ino,
             mode: host.mode,
             nlink: host.nlink,
+            owner: host.owner,
             rdev: 0,
             size: host.size,
             blocks: host.size.div_ceil(SECTOR_LEN),

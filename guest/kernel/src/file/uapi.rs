@@ -3,6 +3,8 @@
 //! Source: Linux v6.12 include/uapi/asm-generic/fcntl.h, include/uapi/linux/stat.h,
 //! arch/x86/include/uapi/asm/stat.h, include/uapi/linux/fcntl.h.
 
+use crate::number::low_u32;
+
 /// Flags of open() and of an open file.
 pub(crate) mod open {
     /// Bits of the access mode.
@@ -90,6 +92,20 @@ pub(crate) const SECTOR_LEN: u64 = 512;
 /// STATX_BASIC_STATS.
 const STATX_MASK: u32 = 0x7ff;
 
+/// Whose a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Owner {
+    pub(crate) user: u32,
+    pub(crate) group: u32,
+}
+
+impl Owner {
+    /// As the host and the kernel's interface have it: the group in the upper half.
+    pub(crate) fn from_word(word: u64) -> Self {
+        Self { user: low_u32(word), group: low_u32(word >> 32) }
+    }
+}
+
 /// What is known of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Stat {
@@ -97,6 +113,7 @@ pub(crate) struct Stat {
     pub(crate) ino: u64,
     pub(crate) mode: u32,
     pub(crate) nlink: u64,
+    pub(crate) owner: Owner,
     /// Device number of a device file.
     pub(crate) rdev: u64,
     pub(crate) size: u64,
@@ -116,7 +133,8 @@ impl Stat {
         put(&mut bytes, 0, self.dev);
         put(&mut bytes, 8, self.ino);
         put(&mut bytes, 16, self.nlink);
-        put(&mut bytes, 24, u64::from(self.mode));
+        put(&mut bytes, 24, u64::from(self.mode) | u64::from(self.owner.user) << 32);
+        put(&mut bytes, 32, u64::from(self.owner.group));
         put(&mut bytes, 40, self.rdev);
         put(&mut bytes, 48, self.size);
         put(&mut bytes, 56, self.block_len());
@@ -133,9 +151,9 @@ impl Stat {
         let mut bytes = [0; STATX_LEN];
         let [seconds, nanos] = self.time();
         put(&mut bytes, 0, u64::from(STATX_MASK) | self.block_len() << 32);
-        put(&mut bytes, 16, self.nlink & 0xffff_ffff);
-        put(&mut bytes, 24, u64::from(self.mode) << 32);
-        // stx_mode is 16 bits at 28; the shift leaves the upper half of the word zero otherwise.
+        put(&mut bytes, 16, self.nlink & 0xffff_ffff | u64::from(self.owner.user) << 32);
+        // stx_mode is 16 bits at 28, and 0 follows.
+        put(&mut bytes, 24, u64::from(self.owner.group) | u64::from(self.mode) << 32);
         put(&mut bytes, 32, self.ino);
         put(&mut bytes, 40, self.size);
         put(&mut bytes, 48, self.blocks);

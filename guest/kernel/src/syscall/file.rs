@@ -61,9 +61,9 @@ pub(crate) const CALLS: &[Entry] = &[
     (89, "readlink", name::readlink),
     (90, "chmod", attribute::chmod),
     (91, "fchmod", attribute::fchmod),
-    (92, "chown", attribute::chown), // partial: user and group 0 only
-    (93, "fchown", attribute::fchown), // partial: user and group 0 only
-    (94, "lchown", attribute::lchown), // partial: user and group 0 only
+    (92, "chown", attribute::chown),
+    (93, "fchown", attribute::fchown),
+    (94, "lchown", attribute::lchown),
     (95, "umask", attribute::umask),
     (132, "utime", attribute::utime),
     (133, "mknod", name::mknod), // partial: no block devices, and of the others those of /dev
@@ -89,8 +89,8 @@ pub(crate) const CALLS: &[Entry] = &[
     (235, "utimes", attribute::utimes),
     (257, "openat", open::openat),
     (258, "mkdirat", name::mkdirat),
-    (259, "mknodat", name::mknodat),        // partial: as mknod
-    (260, "fchownat", attribute::fchownat), // partial: user and group 0 only
+    (259, "mknodat", name::mknodat), // partial: as mknod
+    (260, "fchownat", attribute::fchownat),
     (261, "futimesat", attribute::futimesat),
     (262, "newfstatat", stat::newfstatat),
     (263, "unlinkat", name::unlinkat),

@@ -4,13 +4,13 @@ use alloc::rc::Rc;
 
 use super::super::request::{Outcome, Request};
 use super::super::time::{timespec_ns, timeval_ns};
-use super::{AT_CWD, absolute, file_of};
+use super::{AT_CWD, absolute, file_of, given_path};
 use crate::errno::Errno;
 use crate::file::lookup::{Found, lookup};
 use crate::file::node::Node;
 use crate::file::open::open;
 use crate::file::open_file::Body;
-use crate::file::uapi::{at, open as flag};
+use crate::file::uapi::{Owner, Stat, at, mode, open as flag};
 use crate::file::{OpenFile, context_of, hugetlbfs};
 use crate::host::Follow;
 use crate::kernel::Kernel;
@@ -164,38 +164,54 @@ const fn follow_of(flags: u64) -> Follow {
     if low_u32(flags) & at::SYMLINK_NOFOLLOW == 0 { Follow::Yes } else { Follow::No }
 }
 
-/// The one user there is: 0, or -1 for no change.
-fn check_owner(user: u64, group: u64) -> Result<Outcome, Errno> {
-    let is_known = |id: u64| matches!(low_u32(id), 0 | u32::MAX);
-    if is_known(user) && is_known(group) { Ok(Outcome::Done(0)) } else { Err(Errno::EPERM) }
+/// Gives a file to a user and a group; -1 leaves either as it is. Nobody but the new owner is to run
+/// it as them (Linux v6.12 fs/open.c chown_common, fs/attr.c notify_change).
+fn change_owner(node: &Node, user: u64, group: u64) -> Outcome {
+    const AS_USER: u32 = 0o4000;
+    const AS_GROUP: u32 = 0o2000;
+    const GROUP_RUNS: u32 = 0o10;
+    let Stat { mode, owner, .. } = node.stat();
+    let chosen = |id: u64, old: u32| if low_u32(id) == u32::MAX { old } else { low_u32(id) };
+    node.set_owner(Owner { user: chosen(user, owner.user), group: chosen(group, owner.group) });
+    if mode & mode::TYPE == mode::REGULAR {
+        let of_group = if mode & GROUP_RUNS == 0 { 0 } else { AS_GROUP };
+        node.set_permissions(mode & !(AS_USER | of_group));
+    }
+    Outcome::Done(0)
 }
 
 /// lchown(path, user, group)
 pub(super) fn lchown(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let [path_gva, user, group, ..] = request.args;
-    node_at(kernel, request, AT_CWD, path_gva, Follow::No)?;
-    check_owner(user, group)
+    let node = node_at(kernel, request, AT_CWD, path_gva, Follow::No)?;
+    Ok(change_owner(&node, user, group))
 }
 
 /// chown(path, user, group)
 pub(super) fn chown(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let [path_gva, user, group, ..] = request.args;
-    node_at(kernel, request, AT_CWD, path_gva, Follow::Yes)?;
-    check_owner(user, group)
+    let node = node_at(kernel, request, AT_CWD, path_gva, Follow::Yes)?;
+    Ok(change_owner(&node, user, group))
 }
 
 /// fchown(fd, user, group)
 pub(super) fn fchown(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let [fd, user, group, ..] = request.args;
-    node_of(kernel, request, fd)?;
-    check_owner(user, group)
+    let node = node_of(kernel, request, fd)?;
+    Ok(change_owner(&node, user, group))
 }
 
 /// fchownat(directory, path, user, group, flags)
 pub(super) fn fchownat(kernel: &mut Kernel, request: &mut Request) -> Result<Outcome, Errno> {
     let [fd, path_gva, user, group, flags, _] = request.args;
-    node_at(kernel, request, fd, path_gva, follow_of(flags))?;
-    check_owner(user, group)
+    let is_empty = given_path(kernel, request, path_gva)?.is_empty();
+    let node = if is_empty && low_u32(flags) & at::EMPTY_PATH != 0 {
+        let file = file_of(kernel, request, fd)?;
+        open_node(kernel, request, &file)?
+    } else {
+        node_at(kernel, request, fd, path_gva, follow_of(flags))?
+    };
+    Ok(change_owner(&node, user, group))
 }
 
 /// umask(mask)
