@@ -1,6 +1,7 @@
 // Signals: what handlers are told, queues, stacks, restarts, timers, waiting, and files of signals.
 #include "conform.h"
 #include <fcntl.h>
+#include <fenv.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -33,14 +34,39 @@ static void handle(int number, void (*handler)(int, siginfo_t *, void *), int fl
     sigaction(number, &action, NULL);
 }
 
+// Raises a floating-point exception that is not masked, by a vector instruction and by the x87.
+static void raise_float(int exceptions, double left, double right) {
+    volatile double one = left, other = right;
+    volatile long double x87 = left, other_x87 = right;
+    for (int by_x87 = 0; by_x87 < 2; by_x87++) {
+        seen.si_code = 0;
+        if (sigsetjmp(back, 1) == 0) {
+            fesetenv(FE_DFL_ENV);
+            feenableexcept(exceptions);
+            if (by_x87) {
+                x87 = x87 / other_x87;
+                __asm__ volatile("fwait");
+            } else
+                one = one / other;
+        }
+        fesetenv(FE_DFL_ENV);
+        printf("float %x: %d %d\n", exceptions, seen.si_signo, seen.si_code);
+    }
+}
+
 static void faults(void) {
     for (int number = SIGILL; number <= SIGSEGV; number++)
         if (number == SIGILL || number == SIGTRAP || number == SIGBUS || number == SIGFPE || number == SIGSEGV)
             handle(number, leap, SA_NODEFER);
-    volatile int zero = 0;
+    volatile int zero = 0, ten = 10;
     if (!sigsetjmp(back, 1))
-        zero = 1 / zero;
+        zero = ten / zero;
     printf("divide: %d code %d\n", seen.si_signo, seen.si_code);
+    raise_float(FE_DIVBYZERO, 1, 0);
+    raise_float(FE_INVALID, 0, 0);
+    raise_float(FE_OVERFLOW, 1e308, 1e-308);
+    raise_float(FE_UNDERFLOW, 1e-308, 1e308);
+    raise_float(FE_INEXACT, 1, 3);
     if (!sigsetjmp(back, 1))
         __asm__ volatile("ud2");
     printf("undefined: %d code %d\n", seen.si_signo, seen.si_code);

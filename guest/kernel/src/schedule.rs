@@ -138,12 +138,30 @@ fn exception(kernel: &mut Kernel, tid: Tid, vector: u64) {
         // Differs from the CPU: software KVM answers `int n` with #UD instead of #GP.
         6 if is_int_n(kernel, tid, rip) => SignalInfo::kernel(Signal::SEGV),
         6 => SignalInfo::fault(Signal::ILL, code::ILL_ILLOPN, rip),
-        16 | 19 => SignalInfo::fault(Signal::FPE, code::FPE_FLTINV, rip),
+        trap::X87_ERROR | trap::VECTOR_ERROR => {
+            SignalInfo::fault(Signal::FPE, float_code(kernel, tid, vector), rip)
+        }
         17 => SignalInfo::fault(Signal::BUS, code::BUS_ADRALN, 0),
         11 | 12 => SignalInfo::kernel(Signal::BUS),
         _ => SignalInfo::kernel(Signal::SEGV),
     };
     signal::force(kernel, tid, info);
+}
+
+/// Which floating-point exception a task raised: the first that is not masked, in the order of Linux
+/// v6.12 arch/x86/kernel/fpu/core.c fpu__exception_code.
+fn float_code(kernel: &mut Kernel, tid: Tid, vector: u64) -> i32 {
+    const CODES: [(u16, i32); 5] = [
+        (0x01, code::FPE_FLTINV),
+        (0x04, code::FPE_FLTDIV),
+        (0x08, code::FPE_FLTOVF),
+        (0x12, code::FPE_FLTUND),
+        (0x20, code::FPE_FLTRES),
+    ];
+    kernel.save_extended(tid);
+    let extended = &kernel.task(tid).extended;
+    let raised = if vector == trap::X87_ERROR { extended.raised_x87() } else { extended.raised() };
+    CODES.iter().find(|(bits, _)| raised & bits != 0).map_or(0, |(_, code)| *code)
 }
 
 /// Whether the instruction at `rip` is `int n`.

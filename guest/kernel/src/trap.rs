@@ -36,6 +36,10 @@ pub(crate) enum Trap {
 
 /// Vector of a breakpoint.
 pub(crate) const BREAKPOINT: u64 = 3;
+/// Vector of a floating-point error of the x87.
+pub(crate) const X87_ERROR: u64 = 16;
+/// Vector of one of a vector instruction.
+pub(crate) const VECTOR_ERROR: u64 = 19;
 /// Vector of a general protection fault.
 const GENERAL_PROTECTION: u64 = 13;
 /// Addresses from here to the other are not canonical: nothing can be executed there.

@@ -22,7 +22,15 @@ pub(crate) mod code {
     pub(crate) const ILL_ILLOPN: i32 = 2;
     /// Integer division by zero, for SIGFPE.
     pub(crate) const FPE_INTDIV: i32 = 1;
-    /// Floating-point exceptions, for SIGFPE.
+    /// Floating-point division by zero, for SIGFPE.
+    pub(crate) const FPE_FLTDIV: i32 = 3;
+    /// Floating-point overflow.
+    pub(crate) const FPE_FLTOVF: i32 = 4;
+    /// Floating-point underflow.
+    pub(crate) const FPE_FLTUND: i32 = 5;
+    /// An inexact result.
+    pub(crate) const FPE_FLTRES: i32 = 6;
+    /// An operation that has no result.
     pub(crate) const FPE_FLTINV: i32 = 7;
     /// Nothing is mapped there, for SIGSEGV.
     pub(crate) const SEGV_MAPERR: i32 = 1;

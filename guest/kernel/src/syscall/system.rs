@@ -19,7 +19,7 @@ use crate::time::SECOND_NS;
 pub(crate) const CALLS: &[Entry] = &[
     (63, "uname", uname),
     (97, "getrlimit", getrlimit),
-    (98, "getrusage", getrusage),
+    (98, "getrusage", getrusage), // partial: user time only
     (99, "sysinfo", sysinfo),
     (160, "setrlimit", setrlimit),
     (302, "prlimit64", prlimit64),

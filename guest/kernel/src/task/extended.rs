@@ -16,6 +16,9 @@ use crate::number::{PAGE_LEN, index};
 #[repr(C, align(64))]
 struct Line([u8; 64]);
 
+/// Offsets of the x87's control and status words in the legacy area.
+const CONTROL: usize = 0;
+const STATUS: usize = 2;
 /// Offset of MXCSR in the legacy area (SDM 1, 13.4.1).
 const MXCSR: usize = 24;
 /// MXCSR and the x87 control word after a reset of Linux: every exception masked.
@@ -75,6 +78,21 @@ impl Extended {
         let start = self.lines.as_ptr().cast();
         // SAFETY: lines are plain bytes without padding, and the borrow keeps them alive.
         unsafe { core::slice::from_raw_parts(start, self.lines.len() * 64) }
+    }
+
+    fn half(&self, at: usize) -> u16 {
+        u16::from_le_bytes([self.bytes()[at], self.bytes()[at + 1]])
+    }
+
+    /// Exceptions of the x87 that were raised and are not masked, as its status word has them.
+    pub(crate) fn raised_x87(&self) -> u16 {
+        self.half(STATUS) & !self.half(CONTROL)
+    }
+
+    /// Exceptions of vector instructions that were raised and are not masked, as MXCSR has them.
+    pub(crate) fn raised(&self) -> u16 {
+        let mxcsr = self.half(MXCSR);
+        mxcsr & !(mxcsr >> 7)
     }
 
     /// The area, to be filled from a signal frame; the header must be checked by `sanitise`.
