@@ -335,3 +335,34 @@ impl Memcg {
         transit
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Ending, Route};
+    use crate::recharge::{Ancestors, Reach};
+    use crate::{Gfn, Kind, Payer, Scope, Tid, fixture};
+
+    /// Fault 12 of the June 2008 posting: its rollback took as long as the move. Here it takes the same
+    /// time whatever was moved: the frames name the move, and that leads back to the source.
+    #[test]
+    fn a_rollback_visits_no_frame() {
+        let mut m = fixture::share(64);
+        let [a, b] = ["a", "b"].map(|name| m.create(m.root(), name).unwrap());
+        let (tid, scope) = (Tid::new(2), Scope::Task);
+        m.task_new(tid, tid, a).unwrap();
+        let pages: Vec<Gfn> = (0..40).map(Gfn::new).collect();
+        for gfn in &pages {
+            m.try_charge(Payer::Task(tid), *gfn, Kind::Anon).unwrap();
+        }
+        let (from, to, ancestors) = (a.index(), b.index(), Ancestors::Once);
+        let route = Route { tid, scope, from, to, ancestors, ending: Ending::RollBack };
+        let number = m.begin_transit(route).unwrap().number();
+        m.take(number, Reach::EVERYTHING, &pages);
+        assert!(pages.iter().all(|gfn| m.owner(*gfn) == Some(b)));
+        let entries: Vec<_> = m.frames.iter().collect();
+        m.roll_back(number);
+        assert_eq!(m.frames.iter().collect::<Vec<_>>(), entries);
+        assert!(pages.iter().all(|gfn| m.owner(*gfn) == Some(a)));
+        assert_eq!(m.check(), []);
+    }
+}

@@ -94,9 +94,7 @@ impl Memcg {
 
 #[cfg(test)]
 mod tests {
-    //! The faults of the May 2008 posting, one test each, with the behaviour intended instead. Two are
-    //! tested where they could come back: deltas from a stale limit, with writers at once, in the
-    //! end-to-end tests, and a wait that no signal ends in the control files, which reclaim in steps.
+    //! The faults of the May 2008 posting are in `tests/it/defects_wall.rs`, one test each.
 
     use crate::{ChargeError, Error, Gfn, GroupId, Kind, Memcg, Pages, Payer, Resource, fixture};
 
@@ -122,71 +120,6 @@ mod tests {
         limit(&mut m, a, 15).unwrap();
         assert_eq!((m.borrow(a).unwrap().get(), usage(&m, m.root())), (15, 15));
         assert_eq!(m.check(), []);
-    }
-
-    #[test]
-    fn an_exact_fit_can_be_borrowed_and_one_page_more_cannot() {
-        let mut m = fixture::wall(100);
-        let a = m.create(m.root(), "a").unwrap();
-        assert_eq!(limit(&mut m, a, 101), Err(Error::NoMemory(Pages::new(101))));
-        assert_eq!(m.borrow(a).unwrap(), Pages::ZERO);
-        limit(&mut m, a, 100).unwrap();
-    }
-
-    #[test]
-    fn a_refused_loan_is_counted_by_the_parent() {
-        let mut m = fixture::wall(100);
-        let a = m.create(m.root(), "a").unwrap();
-        limit(&mut m, a, 101).unwrap_err();
-        let root = m.counter(m.root(), Resource::Memory).unwrap();
-        assert_eq!((root.failcnt(), root.usage(), root.watermark()), (1, Pages::ZERO, Pages::ZERO));
-        limit(&mut m, a, 60).unwrap();
-        let root = m.counter(m.root(), Resource::Memory).unwrap();
-        assert_eq!(root.watermark().get(), 60);
-    }
-
-    #[test]
-    fn a_limit_never_falls_below_own_pages_and_what_grandchildren_were_lent() {
-        let mut m = fixture::wall(100);
-        let a = m.create(m.root(), "a").unwrap();
-        let b = m.create(a, "b").unwrap();
-        limit(&mut m, a, 50).unwrap();
-        limit(&mut m, b, 30).unwrap();
-        fault(&mut m, a, 0).unwrap();
-        assert_eq!(limit(&mut m, a, 30), Err(Error::Busy));
-        limit(&mut m, a, 31).unwrap();
-        assert_eq!(limit(&mut m, a, 0), Err(Error::Busy));
-        assert_eq!(m.check(), []);
-    }
-
-    #[test]
-    fn what_was_borrowed_is_repaid_once_however_often_and_in_whatever_steps() {
-        let mut m = fixture::wall(100);
-        let a = m.create(m.root(), "a").unwrap();
-        for pages in [40, 15, 15, 60, 0, 0] {
-            limit(&mut m, a, pages).unwrap();
-            assert_eq!((m.borrow(a).unwrap().get(), usage(&m, m.root())), (pages, pages));
-        }
-        m.remove(a).unwrap();
-        assert_eq!((usage(&m, m.root()), m.security(m.root()).unwrap()), (0, Pages::ZERO));
-        assert_eq!(m.check(), []);
-    }
-
-    #[test]
-    fn a_child_cannot_be_without_a_limit() {
-        let mut m = fixture::wall(100);
-        let a = m.create(m.root(), "a").unwrap();
-        assert_eq!(m.set_limit(a, Resource::Memory, Pages::UNLIMITED), Err(Error::Invalid));
-        assert!(limit(&mut m, a, u64::MAX).is_err());
-        assert_eq!(m.check(), []);
-    }
-
-    #[test]
-    fn a_new_group_has_nothing_to_spend_and_says_so_at_the_first_fault() {
-        let mut m = fixture::wall(100);
-        let a = m.create(m.root(), "a").unwrap();
-        let refused = ChargeError::Refused { group: a, resource: Resource::Memory };
-        assert_eq!(fault(&mut m, a, 0), Err(refused));
     }
 
     #[test]

@@ -1,13 +1,34 @@
 //! The twelve faults of the June 2008 posting "Move usage at task move", each with the behaviour
 //! that was intended.
+//!
+//! | fault of the posting | tests |
+//! |---|---|
+//! | 1 more than the limit is not refused at once | `more_than_the_destination_could_ever_hold_is_refused_without_reclaim`, `exactly_what_the_destination_can_hold_moves_after_reclaim` |
+//! | 2 an `int` counts bytes | `a_task_of_more_than_two_gigabytes_moves` |
+//! | 3 room is looked at, not reserved | `room_that_was_found_cannot_be_taken_by_someone_else` |
+//! | 4 uncharged first, charged later | `the_source_keeps_its_room_until_the_move_has_succeeded` |
+//! | 5 a rollback forgets the true source | `a_failed_move_returns_to_the_group_it_came_from` |
+//! | 6 what never ran is rolled back as well | `giving_up_what_never_started_changes_nothing`, `a_refusal_at_the_very_end_takes_back_what_was_done_and_nothing_else` |
+//! | 7 a page that was skipped counts as moved | `pages_that_stay_are_reported_and_not_taken_for_moved` |
+//! | 8 pages on their way are out of reclaim's reach | `a_step_holds_no_more_pages_than_it_was_told`, `reclaim_in_either_group_has_pages_of_a_move_half_way` |
+//! | 9 any thread takes everything along | `only_the_leader_takes_the_pages_of_a_process_along` |
+//! | 10 pages touched during the move stay | `pages_touched_during_the_move_follow_or_return_with_the_rest`, `a_page_touched_during_the_move_that_does_not_fit_fails_the_move` |
+//! | 11 a move may end in a kill | `a_move_kills_nobody` |
+//! | 12 no reference, no exclusion, no bound | `groups_and_tasks_stay_put_while_a_move_needs_them`, `a_rollback_visits_no_frame` in `src/transit.rs` |
+//!
+//! The same faults where a user sees them: `tests/e2e/moving.rs`, by these numbers.
 
-use memcg::{Kind, MoveError, Pages, Policy, Progress, Resource, Scope, Tid};
+use memcg::{
+    Effort, HugeMap, HugeSize, HugeUse, Kind, MoveError, Pages, Policy, Progress, Resource, Scope,
+    Tid,
+};
 
 use crate::machine::Machine;
 
 /// Policies that promise to leave everything as it was when they fail.
 const UNDOING: [Policy; 2] = [Policy::Rollback, Policy::Reserve];
 
+/// Fault 1.
 #[test]
 fn more_than_the_destination_could_ever_hold_is_refused_without_reclaim() {
     for policy in UNDOING {
@@ -21,6 +42,7 @@ fn more_than_the_destination_could_ever_hold_is_refused_without_reclaim() {
     }
 }
 
+/// Fault 1.
 #[test]
 fn exactly_what_the_destination_can_hold_moves_after_reclaim() {
     for policy in UNDOING {
@@ -34,17 +56,22 @@ fn exactly_what_the_destination_can_hold_moves_after_reclaim() {
     }
 }
 
+/// Fault 2.
 #[test]
 fn a_task_of_more_than_two_gigabytes_moves() {
     let pages = (2 << 30) / 4096 + 1;
     let mut m = Machine::new(pages + 8, Policy::Rollback);
     let (a, b) = (m.group("a", pages), m.group("b", pages));
     let tid = m.process(2, a, pages);
-    let mut one = m.begin(tid, b).unwrap();
-    while m.step(&mut one, 1 << 16).unwrap() == Progress::More {}
-    assert_eq!((m.usage(a), m.usage(b)), (0, pages));
+    for (to, policy) in [(b, Policy::Rollback), (a, Policy::Reserve)] {
+        m.memcg.set_recharge(to, policy).unwrap();
+        let mut one = m.begin(tid, to).unwrap();
+        while m.step(&mut one, 1 << 16).unwrap() == Progress::More {}
+        assert_eq!((m.usage(to), m.usage(m.memcg.root())), (pages, pages), "{policy:?}");
+    }
 }
 
+/// Fault 3.
 #[test]
 fn room_that_was_found_cannot_be_taken_by_someone_else() {
     let mut m = Machine::new(64, Policy::Reserve);
@@ -57,6 +84,7 @@ fn room_that_was_found_cannot_be_taken_by_someone_else() {
     assert_eq!(m.usage(b), 10);
 }
 
+/// Fault 4.
 #[test]
 fn the_source_keeps_its_room_until_the_move_has_succeeded() {
     let mut m = Machine::new(64, Policy::Rollback);
@@ -75,6 +103,7 @@ fn the_source_keeps_its_room_until_the_move_has_succeeded() {
     assert_eq!(m.memcg.check(), []);
 }
 
+/// Fault 5.
 #[test]
 fn a_failed_move_returns_to_the_group_it_came_from() {
     for policy in UNDOING {
@@ -91,6 +120,7 @@ fn a_failed_move_returns_to_the_group_it_came_from() {
     }
 }
 
+/// Fault 6.
 #[test]
 fn giving_up_what_never_started_changes_nothing() {
     for policy in Policy::all() {
@@ -104,6 +134,29 @@ fn giving_up_what_never_started_changes_nothing() {
     }
 }
 
+/// Fault 6, where the last of what is asked refuses.
+#[test]
+fn a_refusal_at_the_very_end_takes_back_what_was_done_and_nothing_else() {
+    let [seed, reserved] = [HugeUse::Seed, HugeUse::Rsvd].map(|u| Resource::Huge(HugeSize::Mb2, u));
+    for policy in UNDOING {
+        let mut m = Machine::new(64, policy);
+        let (a, b) = (m.group("a", 64), m.group("b", 64));
+        let tid = m.process(2, a, 12);
+        let map = HugeMap { id: 1, size: HugeSize::Mb2, process: Some(tid) };
+        m.memcg.try_reserve_huge(tid, map, 0..3).unwrap();
+        m.memcg.set_limit(b, seed, Pages::new(2 * 512)).unwrap();
+        assert_eq!(m.migrate(tid, b), Err(MoveError::NoMemory));
+        let used = |group, resource| m.memcg.counter(group, resource).unwrap().usage().get() / 512;
+        assert_eq!(
+            [a, b].map(|group| (used(group, seed), used(group, reserved))),
+            [(3, 3), (0, 0)]
+        );
+        assert_eq!((m.usage(a), m.usage(b), m.memcg.task_group(tid)), (12, 0, Some(a)));
+        assert_eq!(m.memcg.check(), []);
+    }
+}
+
+/// Fault 7.
 #[test]
 fn pages_that_stay_are_reported_and_not_taken_for_moved() {
     let mut m = Machine::new(64, Policy::Rollback);
@@ -124,6 +177,7 @@ fn pages_that_stay_are_reported_and_not_taken_for_moved() {
     assert_eq!((m.owner(tid, 20), m.owner(tid, 10), m.owner(tid, 0)), (Some(b), Some(a), Some(c)));
 }
 
+/// Fault 8.
 #[test]
 fn a_step_holds_no_more_pages_than_it_was_told() {
     for policy in Policy::all() {
@@ -140,6 +194,31 @@ fn a_step_holds_no_more_pages_than_it_was_told() {
     }
 }
 
+/// Fault 8.
+#[test]
+fn reclaim_in_either_group_has_pages_of_a_move_half_way() {
+    for policy in [Policy::Rollback, Policy::Reserve, Policy::Precharge, Policy::Half] {
+        let mut m = Machine::new(64, policy);
+        m.guest.slots = 64;
+        let (a, b) = (m.group("a", 64), m.group("b", 64));
+        let tid = m.process(2, a, 20);
+        let mut one = m.begin(tid, b).unwrap();
+        while m.owner(tid, 9) == Some(a) {
+            assert_eq!(m.step(&mut one, 5), Ok(Progress::More));
+        }
+        for (group, pages) in [(a, 10..20), (b, 0..10)] {
+            let effort = Effort::relieving(Resource::Memory);
+            while !m.memcg.reclaim(&mut m.guest, group, Pages::new(64), effort).is_exhausted {}
+            let on_swap = |m: &Machine, page: usize| m.memcg.is_swapped(m.pages(tid)[page].1);
+            assert!(pages.into_iter().all(|page| on_swap(&m, page)), "{policy:?}");
+            assert_eq!(m.memcg.check(), []);
+        }
+        m.finish(one).unwrap();
+        assert_eq!((m.memsw(a), m.memsw(b), m.usage(b)), (0, 20, 0), "{policy:?}");
+    }
+}
+
+/// Fault 9.
 #[test]
 fn only_the_leader_takes_the_pages_of_a_process_along() {
     let mut m = Machine::new(64, Policy::Rollback);
@@ -155,6 +234,7 @@ fn only_the_leader_takes_the_pages_of_a_process_along() {
     assert_eq!((m.usage(a), m.usage(b)), (0, 10));
 }
 
+/// Fault 10.
 #[test]
 fn pages_touched_during_the_move_follow_or_return_with_the_rest() {
     for policy in UNDOING {
@@ -165,7 +245,11 @@ fn pages_touched_during_the_move_follow_or_return_with_the_rest() {
         m.fault(tid, 100, Kind::Anon).unwrap();
         m.step(&mut one, 5).unwrap();
         m.fault(tid, 101, Kind::Anon).unwrap();
-        m.finish(one).unwrap();
+        while m.step(&mut one, 5).unwrap() == Progress::More {
+            // Where the move has been already, before and after its last look.
+            m.unmap(tid, 0);
+            m.fault(tid, 0, Kind::Anon).unwrap();
+        }
         assert_eq!((m.usage(a), m.usage(b)), (0, 12));
 
         let mut back = m.begin(tid, a).unwrap();
@@ -178,6 +262,7 @@ fn pages_touched_during_the_move_follow_or_return_with_the_rest() {
     }
 }
 
+/// Fault 10.
 #[test]
 fn a_page_touched_during_the_move_that_does_not_fit_fails_the_move() {
     let mut m = Machine::new(64, Policy::Rollback);
@@ -193,6 +278,7 @@ fn a_page_touched_during_the_move_that_does_not_fit_fails_the_move() {
     assert_eq!(m.memcg.check(), []);
 }
 
+/// Fault 11.
 #[test]
 fn a_move_kills_nobody() {
     for policy in Policy::all() {
@@ -210,6 +296,7 @@ fn a_move_kills_nobody() {
     }
 }
 
+/// Fault 12.
 #[test]
 fn groups_and_tasks_stay_put_while_a_move_needs_them() {
     let mut m = Machine::new(64, Policy::Rollback);

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod defects;
+mod defects_wall;
 mod everybody;
 mod huge;
 mod kmem;
