@@ -228,7 +228,14 @@ impl<'a> Writing<'a> {
                 let excess = usage.get().checked_sub(limit.get()).filter(|excess| *excess > 0)?;
                 Some((self.group, Pages::new(excess)))
             }
-            Error::NoMemory(wanted) => Some((memcg.parent(self.group)?, wanted)),
+            Error::NoMemory(wanted) => {
+                let parent = memcg.parent(self.group)?;
+                let limit = memcg.counter(parent, resource).ok()?.limit().get();
+                let lent = memcg.security(parent).ok()?.get();
+                // More than it could lend without any page of its own: why take those?
+                let could_lend = wanted.get() <= limit.saturating_sub(lent);
+                could_lend.then_some((parent, wanted))
+            }
             _ => None,
         }
     }

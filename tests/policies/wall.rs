@@ -1,8 +1,11 @@
 //! Limits as walls: a child's limit is borrowed from its parent.
 
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 use std::thread;
 
 use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
 use vmcg_tests::PAGE;
 use vmcg_tests::counters::counters_but_failcnt;
 use vmcg_tests::deadline::wait_until;
@@ -142,6 +145,92 @@ fn writers_of_one_limit_at_once_leave_the_books_right() {
     machine.check();
     puppet.finish();
     remove(&[child]);
+    machine.finish();
+}
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn no_number_makes_a_child_richer_than_its_parent() {
+    let machine = walled();
+    let a = machine.group("A");
+    assert_eq!(limit_errno(&a, 1000), 0);
+    let child = a.child("child");
+    assert_eq!(limit_errno(&child, 400), 0);
+    let refusals = [
+        ("-1", Errno::INVAL),
+        ("-4096", Errno::INVAL),
+        // What is called unlimited elsewhere, and what is more than that.
+        ("9223372036854771712", Errno::INVAL),
+        ("18446744073709547520", Errno::INVAL),
+        ("8388608T", Errno::INVAL),
+        // A page less than that, and a page more than there is.
+        ("9223372036854767616", Errno::NOMEM),
+        ("8388607T", Errno::NOMEM),
+        ("4100096", Errno::NOMEM),
+    ];
+    let before = counters_but_failcnt(&machine.root());
+    for (text, errno) in refusals {
+        let answer = child.errno_of_write("memory.limit_in_bytes", text);
+        assert_eq!(answer, errno.raw_os_error(), "{text}");
+        assert_eq!((books(&a), books(&child)), ([400, 1000, 1000, 400], [0, 400, 400, 0]));
+    }
+    assert_eq!(counters_but_failcnt(&machine.root()), before);
+    remove(&[child, a]);
+    machine.finish();
+}
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn a_refused_loan_shows_in_failcnt_and_in_nothing_else() {
+    let machine = walled();
+    let a = machine.group("A");
+    assert_eq!(limit_errno(&a, 1000), 0);
+    let child = a.child("child");
+    assert_eq!(limit_errno(&child, 300), 0);
+    let most = || a.number("memory.max_usage_in_bytes") / PAGE;
+    assert_eq!((most(), a.number("memory.failcnt")), (300, 0));
+    assert_eq!(limit_errno(&child, 1001), Errno::NOMEM.raw_os_error());
+    assert_eq!((most(), a.number("memory.failcnt"), child.number("memory.failcnt")), (300, 1, 0));
+    assert_eq!(limit_errno(&child, 1000), 0, "an exact fit");
+    assert_eq!((most(), a.number("memory.failcnt")), (1000, 1));
+    remove(&[child, a]);
+    machine.finish();
+}
+
+/// The parent would have to write most of its pages to swap first.
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn a_signal_ends_the_wait_for_a_loan() {
+    let options = ["--memory", "256M", "--swap", "256M", "--hierarchy", "wall"];
+    let machine = Machine::up_with(&options);
+    let a = machine.group("A");
+    assert_eq!(limit_errno(&a, 20_000), 0);
+    let child = a.child("child");
+    let mut puppet = Puppet::start(&machine, &a);
+    puppet.tell("touch 15000");
+    let text = (19_000 * PAGE).to_string();
+    let file = child.dir().join("memory.limit_in_bytes");
+    // On a busy machine the signal may come too late: then once more.
+    wait_until("a writer was interrupted", || {
+        let mut writer = Command::new("sh");
+        writer.args(["-c", "echo $0 > $1", &text]).arg(&file);
+        let mut writer = writer.spawn().expect("a shell");
+        wait_until("pages of the parent leave", || a.stat("swap") > 0);
+        kill_process(Pid::from_child(&writer), Signal::TERM).expect("nobody has waited for it yet");
+        let ended = writer.wait().expect("it ends");
+        let is_interrupted = ended.signal() == Some(Signal::TERM.as_raw());
+        if !is_interrupted {
+            assert_eq!(limit_errno(&child, 0), 0);
+            puppet.tell("again 15000");
+        }
+        is_interrupted
+    });
+    assert_eq!((books(&child), books(&a)[3]), ([0; 4], 0), "nothing was lent");
+    machine.check();
+    assert_eq!(limit_errno(&child, 19_000), 0, "who is let wait gets it");
+    assert_eq!(limit_errno(&child, 0), 0);
+    puppet.finish();
+    remove(&[child, a]);
     machine.finish();
 }
 

@@ -104,3 +104,49 @@ fn a_signal_ends_the_wait_for_memory_to_be_reclaimed_and_the_limit_stays() {
         assert_eq!(mount.read("a/memory.usage_in_bytes").unwrap(), "40960\n");
     }
 }
+
+/// A machine with walls, whose group `a` has 200 of its 256 pages in use and a child that has none.
+fn lender() -> (std::sync::Arc<FakeHost>, Mount) {
+    let host = FakeHost::new(Abi::Classic, Hierarchy::Wall);
+    let mount = host.mount();
+    mount.mkdir("a").unwrap();
+    mount.write("a/memory.limit_in_bytes", "1M").unwrap();
+    mount.mkdir("a/child").unwrap();
+    host.start("a", 100, 200);
+    (host, mount)
+}
+
+/// Fault 9 of the May 2008 posting: nothing ended a loop that waited for the parent.
+#[test]
+fn a_signal_ends_the_wait_for_a_loan() {
+    let (host, mount) = lender();
+    host.hold(true);
+    let writer = writer(&mount, "a/child/memory.limit_in_bytes", "512K");
+    wait_until(|| host.held() == 1);
+
+    kill_process(Pid::from_child(&writer), Signal::USR1).unwrap();
+    host.hold(false);
+
+    let answer = String::from_utf8(writer.wait_with_output().unwrap().stdout).unwrap();
+    assert_eq!(answer, format!("-1 {}\n", libc::EINTR));
+    let zero = "0\n";
+    for name in ["a/child/memory.limit_in_bytes", "a/child/memory.borrow_in_bytes"] {
+        assert_eq!(mount.read(name).unwrap(), zero, "{name}");
+    }
+    assert_eq!(mount.read("a/memory.security_in_bytes").unwrap(), zero);
+}
+
+#[test]
+fn more_than_a_parent_could_ever_lend_is_refused_without_taking_its_pages() {
+    let (host, mount) = lender();
+    mount.mkdir("a/other").unwrap();
+    mount.write("a/other/memory.limit_in_bytes", "64K").unwrap();
+    // Whoever asked for pages now would wait for ever.
+    host.hold(true);
+    for text in ["1M", "964K", "9223372036854767616"] {
+        let refused = mount.write("a/child/memory.limit_in_bytes", text).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::ENOMEM), "{text}");
+    }
+    assert_eq!(host.held(), 0);
+    host.hold(false);
+}
