@@ -79,6 +79,7 @@ fn room_that_was_found_cannot_be_taken_by_someone_else() {
     let tid = m.process(2, a, 10);
     let mut one = m.begin(tid, b).unwrap();
     assert_eq!(m.step(&mut one, 16), Ok(Progress::More));
+    assert_eq!((m.usage(a), m.usage(b)), (10, 10), "the source keeps its charge as well");
     assert!(m.cache(b, 1).is_err(), "all of the room is reserved");
     assert!(m.finish(one).is_ok());
     assert_eq!(m.usage(b), 10);

@@ -116,6 +116,29 @@ fn precharge_takes_mapped_file_pages_along_when_the_mask_says_so() {
 }
 
 #[test]
+fn huge_and_kernel_pages_and_those_of_a_third_group_move_by_no_policy() {
+    for policy in Policy::all() {
+        let mut m = Machine::new(64, policy);
+        let (a, b, c) = (m.group("a", 64), m.group("b", 64), m.group("c", 64));
+        m.memcg.set_recharge(a, Policy::None).unwrap();
+        m.memcg.set_move_charge(b, 3).unwrap();
+        let tid = m.process(2, c, 3);
+        m.migrate(tid, a).unwrap();
+        for (page, kind) in [(10, Kind::Huge), (11, Kind::Kernel), (12, Kind::PageTable)] {
+            m.fault(tid, page, kind).unwrap();
+        }
+        m.fault(tid, 20, Kind::Anon).unwrap();
+        let owners = |m: &Machine| [0, 1, 2, 10, 11, 12].map(|page| m.owner(tid, page));
+        let before = owners(&m);
+        m.migrate(tid, b).unwrap();
+        while m.settle(4) > 0 {}
+        assert_eq!(owners(&m), before, "{policy:?}");
+        assert_eq!(m.owner(tid, 20), Some(if policy == Policy::None { a } else { b }));
+        assert_eq!(m.memcg.check(), []);
+    }
+}
+
+#[test]
 fn half_moves_what_fits_and_shows_the_rest_as_foreign() {
     let mut m = Machine::new(64, Policy::Half);
     let (a, b) = (m.group("a", 64), m.group("b", 6));
