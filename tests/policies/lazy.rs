@@ -7,12 +7,25 @@ use vmcg_tests::group::Group;
 use vmcg_tests::machine::Machine;
 use vmcg_tests::puppet::Puppet;
 
+const NO_IDLE: [&str; 4] = ["--memory", "256M", "--settle-rate", "0"];
+const NO_IDLE_BUT_SWAP: [&str; 6] = ["--memory", "256M", "--settle-rate", "0", "--swap", "256M"];
+
+/// A machine and two groups, the second of which is lazy.
+fn two_groups(options: &[&str]) -> (Machine, Group, Group) {
+    let machine = Machine::up_with(options);
+    let (a, b) = (machine.group("A"), machine.group("B"));
+    b.write("memory.recharge_policy", "lazy").expect("a policy can be chosen");
+    (machine, a, b)
+}
+
 /// A machine whose idle time settles nothing, a group, one that is lazy, and a puppet with 1000
 /// pages that has moved from the first to the second.
 fn moved() -> (Machine, Group, Group, Puppet) {
-    let machine = Machine::up_with(&["--memory", "256M", "--settle-rate", "0"]);
-    let (a, b) = (machine.group("A"), machine.group("B"));
-    b.write("memory.recharge_policy", "lazy").expect("a policy can be chosen");
+    moved_with(&NO_IDLE)
+}
+
+fn moved_with(options: &[&str]) -> (Machine, Group, Group, Puppet) {
+    let (machine, a, b) = two_groups(options);
     let mut puppet = Puppet::start(&machine, &a);
     puppet.tell("touch 1000");
     b.write("tasks", &puppet.tid().to_string()).expect("nothing has to fit now");
@@ -96,9 +109,7 @@ fn pending_pages_leave_for_a_task_that_moves_in() {
 #[test]
 #[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
 fn idle_time_settles_what_finds_room_and_the_rest_when_there_is_some() {
-    let machine = Machine::up();
-    let (a, b) = (machine.group("A"), machine.group("B"));
-    b.write("memory.recharge_policy", "lazy").expect("a policy can be chosen");
+    let (machine, a, b) = two_groups(&["--memory", "256M"]);
     let mut puppet = Puppet::start(&machine, &a);
     puppet.tell("touch 1000");
     let all = a.stat("rss");
@@ -116,9 +127,7 @@ fn idle_time_settles_what_finds_room_and_the_rest_when_there_is_some() {
 #[test]
 #[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
 fn pages_locked_in_memory_are_the_first_to_settle() {
-    let machine = Machine::up_with(&["--memory", "256M", "--swap", "256M"]);
-    let (a, b) = (machine.group("A"), machine.group("B"));
-    b.write("memory.recharge_policy", "lazy").expect("a policy can be chosen");
+    let (machine, a, b) = two_groups(&["--memory", "256M", "--swap", "256M"]);
     let mut puppet = Puppet::start(&machine, &a);
     puppet.tell("touch 500");
     assert_eq!(puppet.tell("lock 50"), 50);
@@ -140,10 +149,7 @@ fn pages_locked_in_memory_are_the_first_to_settle() {
 #[test]
 #[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
 fn pages_that_reclaim_has_looked_at_settle_when_their_task_touches_them() {
-    let options = ["--memory", "256M", "--swap", "256M", "--settle-rate", "0"];
-    let machine = Machine::up_with(&options);
-    let (a, b) = (machine.group("A"), machine.group("B"));
-    b.write("memory.recharge_policy", "lazy").expect("a policy can be chosen");
+    let (machine, a, b) = two_groups(&NO_IDLE_BUT_SWAP);
     let mut puppet = Puppet::start(&machine, &a);
     puppet.tell("touch 1000");
     b.set_limit(0);
@@ -171,9 +177,7 @@ fn pages_that_reclaim_has_looked_at_settle_when_their_task_touches_them() {
 #[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
 fn idle_time_settles_no_faster_than_the_rate_that_was_chosen() {
     // A look at four hundred pages takes four seconds, and there are two: for locked pages and for all.
-    let machine = Machine::up_with(&["--memory", "128M", "--settle-rate", "100"]);
-    let (a, b) = (machine.group("A"), machine.group("B"));
-    b.write("memory.recharge_policy", "lazy").expect("a policy can be chosen");
+    let (machine, a, b) = two_groups(&["--memory", "128M", "--settle-rate", "100"]);
     let mut puppet = Puppet::start(&machine, &a);
     puppet.tell("touch 400");
     let all = a.stat("rss");
@@ -182,5 +186,80 @@ fn idle_time_settles_no_faster_than_the_rate_that_was_chosen() {
     assert!(a.stat("lazy_pending") > 0 && b.stat("rss") < all, "not all at once");
     machine.check();
     puppet.finish();
+    machine.finish();
+}
+
+/// Anonymous pages of both groups, in memory and on swap, in bytes.
+fn sum_of(a: &Group, b: &Group) -> u64 {
+    [a, b].map(|group| group.stat("rss") + group.stat("swap")).iter().sum()
+}
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn pending_pages_settle_when_their_new_group_is_out_of_room() {
+    let (machine, a, b, mut puppet) = moved_with(&NO_IDLE_BUT_SWAP);
+    let all = a.stat("rss");
+    b.set_limit(300);
+    puppet.tell("touch 300");
+    assert_eq!((b.pages(), a.stat("rss")), (300, all), "so far there was room");
+    // Each new page takes reclaim, and that meets those that are to come.
+    puppet.tell("touch 1300");
+    assert!(a.stat("rss") + a.stat("swap") < all / 10, "{}", a.read("memory.stat"));
+    assert!(a.stat("lazy_pending") < all / 10);
+    assert!(b.pages() <= 300 && b.number("memory.max_usage_in_bytes") <= 300 * PAGE);
+    assert_eq!(sum_of(&a, &b), all + 1600 * PAGE, "nothing is lost");
+    for group in [&a, &b] {
+        assert!(group.read("memory.oom_control").contains("oom_kill 0\n"), "{}", group.path());
+    }
+    machine.check();
+    assert_eq!(puppet.tell("sum 2600"), 2600, "every page has its content");
+    b.write("memory.limit_in_bytes", "-1").expect("a limit can be lifted");
+    assert_eq!(puppet.finish().status, 0);
+    machine.finish();
+}
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn pending_pages_settle_on_swap_when_the_limit_of_their_new_group_is_lowered_or_it_is_emptied() {
+    let (machine, a, b, mut puppet) = moved_with(&NO_IDLE_BUT_SWAP);
+    let all = a.stat("rss");
+    puppet.tell("touch 600");
+    let own = b.pages();
+    let met = || (all - a.stat("rss")) / PAGE;
+    b.set_limit(own - 200);
+    assert!((150..=260).contains(&met()), "as many as of its own: {}", met());
+    assert_eq!(b.pages(), own - 200, "none has taken room in memory");
+    assert_eq!((a.stat("swap"), a.stat("lazy_pending")), (0, all - met() * PAGE));
+    assert_eq!(b.stat("swap"), (200 + met()) * PAGE);
+    let before = met();
+    b.write("memory.force_empty", "0").expect("it can always be tried");
+    assert!(met() > before, "{}", a.read("memory.stat"));
+    assert_eq!(sum_of(&a, &b), all + 600 * PAGE, "nothing is lost");
+    machine.check();
+    b.write("memory.limit_in_bytes", "-1").expect("a limit can be lifted");
+    assert_eq!(puppet.tell("sum 1600"), 1600, "every page has its content");
+    puppet.finish();
+    machine.finish();
+}
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn without_swap_pending_pages_take_no_room_that_reclaim_has_made() {
+    let (machine, a, b) = two_groups(&NO_IDLE);
+    // The text of programs is the cache of the group whose task reads it first.
+    let other = Puppet::start(&machine, &b);
+    let mut puppet = Puppet::start(&machine, &a);
+    puppet.tell("touch 1000");
+    let all = a.stat("rss");
+    b.write("tasks", &puppet.tid().to_string()).expect("nothing has to fit now");
+    b.set_limit(b.pages());
+    let before = b.stat("cache");
+    puppet.tell("touch 20");
+    assert!(b.stat("cache") < before, "pages of files have made room");
+    assert_eq!((a.stat("rss"), a.stat("lazy_pending")), (all, all), "for nobody else");
+    assert!(b.read("memory.oom_control").contains("oom_kill 0\n"), "{}", b.read("memory.stat"));
+    machine.check();
+    b.write("memory.limit_in_bytes", "-1").expect("a limit can be lifted");
+    assert_eq!((puppet.finish().status, other.finish().status), (0, 0));
     machine.finish();
 }

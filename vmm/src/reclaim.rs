@@ -47,7 +47,8 @@ impl Machine {
         }
         let mut looks = Looks::new(&accounting.memcg, group);
         loop {
-            let done = self.evict_some(accounting, group, resource, Pages::new(BATCH_PAGES));
+            let effort = Effort::for_charge(resource, Pages::ONE);
+            let done = self.evict_some(accounting, group, Pages::new(BATCH_PAGES), effort);
             if done.reclaimed > 0 {
                 return true;
             }
@@ -62,12 +63,12 @@ impl Machine {
         &self,
         accounting: &mut Accounting,
         group: GroupId,
-        resource: Resource,
         goal: Pages,
+        effort: Effort,
     ) -> Reclaimed {
         let Accounting { memcg, tasks, contents, .. } = accounting;
         let mut guest = RealGuest::new(self, tasks, contents);
-        memcg.reclaim(&mut guest, group, goal, Effort::relieving(resource))
+        memcg.reclaim(&mut guest, group, goal, effort)
     }
 
     /// Makes room in `group`; returns how many pages it has become, zero when trying again is no
@@ -91,7 +92,8 @@ impl Machine {
             let mut is_over = found >= wanted.get();
             if found == before && !is_over {
                 let goal = Pages::new((wanted.get() - found).min(BATCH_PAGES));
-                let done = self.evict_some(&mut accounting, group, resource, goal);
+                let effort = Effort::relieving(resource);
+                let done = self.evict_some(&mut accounting, group, goal, effort);
                 found += done.reclaimed;
                 is_over = looks.are_over(&done) || found >= wanted.get();
             }

@@ -1,6 +1,6 @@
 //! The late half of the policy `lazy`: pages follow their tasks when the guest idles, at a rate that
 //! can be chosen, when the group that is charged for them has no room, and when their task touches
-//! them again.
+//! them again. (Those that reclaim for the task's group meets are the business of the accounting.)
 
 use std::time::Duration;
 

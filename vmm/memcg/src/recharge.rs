@@ -10,8 +10,8 @@ mod report;
 mod room;
 mod strays;
 
-pub(crate) use lazy::Debts;
 pub use lazy::Settled;
+pub(crate) use lazy::{Debts, Key};
 pub use mover::Move;
 pub use policy::Policy;
 pub(crate) use policy::{Ancestors, Reach, Skip};

@@ -7,6 +7,7 @@
 //! that were locked when last looked at included. When that gives nothing either, there is nothing.
 
 mod everybody;
+mod newcomers;
 mod shrink;
 mod subtree;
 
@@ -24,6 +25,9 @@ pub struct Effort {
     pub relieves: Resource,
     /// Most pages to look at in this call.
     pub scan_max: u64,
+    /// How much of the room that is made the caller needs. Half of what is made beyond it may go to
+    /// pages that wait to follow a task into the group.
+    pub needs: Pages,
 }
 
 /// What a call of [`Memcg::reclaim`] did.
@@ -91,10 +95,16 @@ impl Effort {
     /// Pages looked at in one call unless told otherwise.
     const SCAN_MAX: u64 = 128;
 
-    /// The effort for a charge that this counter refused, or a limit of it that is to be lowered.
+    /// The effort for a limit of this counter that is to be lowered: all the room is needed.
     #[must_use]
     pub const fn relieving(resource: Resource) -> Self {
-        Self { relieves: resource, scan_max: Self::SCAN_MAX }
+        Self { relieves: resource, scan_max: Self::SCAN_MAX, needs: Pages::UNLIMITED }
+    }
+
+    /// The effort for a charge of so many pages that this counter refused.
+    #[must_use]
+    pub const fn for_charge(resource: Resource, needs: Pages) -> Self {
+        Self { needs, ..Self::relieving(resource) }
     }
 
     const fn may_swap(self) -> bool {
@@ -130,6 +140,9 @@ impl Memcg {
         }
         self.go_round(guest, &mut run);
         self.note_pressure(top, run.done.scanned, run.done.reclaimed);
+        if self.has_debts() && run.may_swap {
+            self.meet_newcomers(guest, &run, group, effort.needs);
+        }
         run.done
     }
 

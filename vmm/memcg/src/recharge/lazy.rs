@@ -7,13 +7,13 @@ use super::Reach;
 use super::policy::Ancestors;
 use crate::transit::{Ending, Route, TransitId};
 use crate::walk::Chain;
-use crate::{GroupId, Guest, Gva, Memcg, Pages, Resource, ScannedRun, Scope, Tid};
+use crate::{GroupId, Guest, Gva, Memcg, Pages, Resource, ScanError, ScannedRun, Scope, Tid};
 
 /// Who owes pages: a task, and the group that is still charged for them.
-type Key = (Tid, GroupId);
+pub(crate) type Key = (Tid, GroupId);
 
 #[derive(Clone, Copy, Debug)]
-struct Debt {
+pub(crate) struct Debt {
     reach: Reach,
     /// Where the next scan for pages that are locked in memory begins; none when there are no more.
     /// They settle first: no reclaim ever meets them.
@@ -24,6 +24,20 @@ struct Debt {
     left: u64,
     /// Of these, pages that the scan for locked ones has come by.
     seen: u64,
+    /// Where reclaim in the task's group looks next, and pages that it has come by and left.
+    met: Gva,
+    met_left: u64,
+}
+
+impl Debt {
+    pub(crate) const fn reach(&self) -> Reach {
+        self.reach
+    }
+
+    /// Where reclaim in the task's group looks next.
+    pub(crate) const fn met(&self) -> Gva {
+        self.met
+    }
 }
 
 /// All debts, and whose turn it is.
@@ -33,6 +47,7 @@ pub(crate) struct Debts {
     /// Sum of what is left by source group; groups without debts have no entry.
     by_source: BTreeMap<GroupId, u64>,
     last: Key,
+    last_met: Key,
 }
 
 impl Debts {
@@ -40,7 +55,9 @@ impl Debts {
     pub(crate) fn add(&mut self, tid: Tid, from: GroupId, reach: Reach, pages: Pages) {
         self.remove((tid, from));
         let left = pages.get();
-        let debt = Debt { reach, locked: Some(Gva::ZERO), cursor: Gva::ZERO, left, seen: 0 };
+        let locked = Some(Gva::ZERO);
+        let [cursor, met] = [Gva::ZERO; 2];
+        let debt = Debt { reach, locked, cursor, left, seen: 0, met, met_left: 0 };
         self.all.insert((tid, from), debt);
         *self.by_source.entry(from).or_default() += left;
     }
@@ -72,10 +89,54 @@ impl Debts {
 
     /// Picks the debt whose turn it is.
     fn next(&mut self) -> Option<(Key, Debt)> {
-        let after = self.all.range((Bound::Excluded(self.last), Bound::Unbounded)).next();
+        let (key, debt) = self.after(self.last)?;
+        self.last = key;
+        Some((key, debt))
+    }
+
+    /// Picks the one that reclaim is to look at.
+    pub(crate) fn next_to_meet(&mut self) -> Option<Key> {
+        self.last_met = self.after(self.last_met)?.0;
+        Some(self.last_met)
+    }
+
+    pub(crate) fn get(&self, key: Key) -> Option<Debt> {
+        self.all.get(&key).copied()
+    }
+
+    /// Returns the debt after this one, or the first after the last.
+    fn after(&self, last: Key) -> Option<(Key, Debt)> {
+        let after = self.all.range((Bound::Excluded(last), Bound::Unbounded)).next();
         let (key, debt) = after.or_else(|| self.all.iter().next())?;
-        self.last = *key;
         Some((*key, *debt))
+    }
+
+    /// Notes what reclaim came by: how many pages have settled and how many have not, and where it
+    /// stopped, or that the guest did not let it look. False when it has come to the end.
+    pub(crate) fn note_met(
+        &mut self,
+        key: Key,
+        next: Result<Option<Gva>, ScanError>,
+        (settled, left): (u64, u64),
+    ) -> bool {
+        let Some(debt) = self.all.get_mut(&key) else { return false };
+        let before = debt.left;
+        debt.left = before.saturating_sub(settled);
+        debt.met_left += left;
+        let next = next.map(|next| next.filter(|next| *next > debt.met));
+        if let Ok(None) = next {
+            // Whatever it has left behind is all there is.
+            debt.left = debt.left.min(debt.met_left);
+        }
+        let next = next.ok().flatten();
+        debt.met = next.unwrap_or(Gva::ZERO);
+        debt.met_left = if next.is_some() { debt.met_left } else { 0 };
+        let (paid, is_paid) = (before - debt.left, debt.left == 0);
+        self.pay(key.1, paid);
+        if is_paid {
+            self.remove(key);
+        }
+        next.is_some() && !is_paid
     }
 
     /// Notes how far a debt has been settled: up to where, none for its end.
@@ -208,7 +269,7 @@ impl Memcg {
     }
 
     /// Tells whether what `group` is charged `above` is charged as well.
-    fn charges(&self, group: GroupId, above: GroupId) -> bool {
+    pub(crate) fn charges(&self, group: GroupId, above: GroupId) -> bool {
         let Ok(index) = self.groups.index(group) else { return false };
         self.chain(Chain::whole(index)).any(|index| self.groups.at(index).id == above)
     }
@@ -251,7 +312,7 @@ impl Memcg {
 
     /// Begins to move pages that a debt is about; none when there is nothing to move, in which case
     /// it is forgotten, or not now.
-    fn begin_settling(&mut self, key: Key) -> Option<u32> {
+    pub(crate) fn begin_settling(&mut self, key: Key) -> Option<u32> {
         let (tid, from) = key;
         let (Some(task), Ok(from)) = (self.tasks.get(tid), self.groups.index(from)) else {
             self.debts.remove(key);

@@ -98,7 +98,7 @@ impl Memcg {
     }
 
     /// Has pages evicted, and books what became of them.
-    fn evict(&mut self, guest: &mut dyn Guest, run: &mut Run, victims: &[(Gfn, Frame)]) {
+    pub(super) fn evict(&mut self, guest: &mut dyn Guest, run: &mut Run, victims: &[(Gfn, Frame)]) {
         let kinds: Vec<_> =
             victims.iter().filter_map(|(gfn, frame)| Some((*gfn, frame.kind()?))).collect();
         let answers = guest.evict(&kinds);

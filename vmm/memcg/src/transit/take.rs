@@ -63,6 +63,13 @@ pub(crate) struct Sweep {
     haul: Haul,
 }
 
+impl Sweep {
+    /// Takes so many pages that are in memory at most.
+    pub(crate) fn limit_memory(&mut self, pages: u64) {
+        self.room.memory = self.room.memory.min(pages);
+    }
+}
+
 impl Memcg {
     /// Charges the destination for pages that are to come.
     pub(crate) fn precharge(&mut self, number: u32, load: Load) -> Result<(), ChargeError> {

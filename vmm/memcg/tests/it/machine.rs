@@ -73,6 +73,9 @@ impl Guest for FakeGuest {
                     self.free.push(*gfn);
                     return Evicted::Dropped;
                 }
+                if self.locked.contains(gfn) {
+                    return Evicted::Locked;
+                }
                 let has_slot = self.slots > 0;
                 self.slots -= u64::from(has_slot);
                 if has_slot { Evicted::Swapped } else { Evicted::Failed }

@@ -10,6 +10,7 @@ mod kmem;
 mod machine;
 mod model;
 mod moves;
+mod newcomers;
 mod patterns;
 mod policies;
 mod reclaim;

@@ -17,7 +17,7 @@ enum Deed {
     Exit { task: usize },
     Cache { group: usize },
     Bring { task: usize, page: u64, forced: bool },
-    Reclaim { group: usize, goal: u64, memsw: bool },
+    Reclaim { group: usize, goal: u64, memsw: bool, needs: Option<u64> },
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
@@ -30,8 +30,8 @@ fn deed() -> impl Strategy<Value = Deed> {
         2 => (0..3_usize).prop_map(|group| Deed::Cache { group }),
         3 => (0..4_usize, 0..40_u64, any::<bool>())
             .prop_map(|(task, page, forced)| Deed::Bring { task, page, forced }),
-        2 => (0..3_usize, 1..9_u64, any::<bool>())
-            .prop_map(|(group, goal, memsw)| Deed::Reclaim { group, goal, memsw }),
+        2 => (0..3_usize, 1..9_u64, any::<bool>(), proptest::option::of(1..4_u64))
+            .prop_map(|(group, goal, memsw, needs)| Deed::Reclaim { group, goal, memsw, needs }),
     ]
 }
 
@@ -68,11 +68,18 @@ fn perform(m: &mut Machine, groups: &[GroupId], deed: Deed) {
                 m.guest.slots += 1;
             }
         }
-        Deed::Reclaim { group, goal, memsw } => {
+        Deed::Reclaim { group, goal, memsw, needs } => {
             let resource = if memsw { Resource::Memsw } else { Resource::Memory };
-            let (goal, effort) = (Pages::new(goal), Effort::relieving(resource));
-            let done = m.memcg.reclaim(&mut m.guest, groups[group], goal, effort);
+            let for_charge = |needs| Effort::for_charge(resource, Pages::new(needs));
+            let effort = needs.map_or(Effort::relieving(resource), for_charge);
+            let used = |m: &Machine| m.memcg.counter(groups[group], resource).unwrap().usage();
+            let before = used(m).get();
+            let done = m.memcg.reclaim(&mut m.guest, groups[group], Pages::new(goal), effort);
             assert!(done.reclaimed <= done.scanned);
+            // What is needed of the room that was made is there, whoever else had a use for it.
+            // (A file that this guest writes to swap is no relief to memsw.)
+            let kept = if memsw { 0 } else { done.reclaimed.min(effort.needs.get()) };
+            assert!(used(m).get() <= before - kept, "{done:?} {effort:?} {before}");
         }
     }
 }

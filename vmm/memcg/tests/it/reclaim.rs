@@ -261,7 +261,7 @@ fn a_call_does_no_more_than_it_was_told_and_pressure_is_made_of_what_it_did() {
     machine.locked.extend((0..600).map(Gfn::new));
     let mut scanned = 0;
     while scanned < 512 {
-        let effort = Effort { relieves: MEMORY, scan_max: 64 };
+        let effort = Effort { scan_max: 64, ..Effort::relieving(MEMORY) };
         let done = m.reclaim(&mut machine, a, Pages::new(1000), effort);
         assert!(done.scanned <= 64, "{done:?}");
         scanned += done.scanned;

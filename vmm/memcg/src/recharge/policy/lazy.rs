@@ -1,5 +1,5 @@
 //! `lazy`: policy 3 of the 2008 posting, the one its author preferred. The task moves at once; its
-//! pages settle later, whenever the machine has time or the source is short of memory.
+//! pages settle later, whenever the machine has time or either group is short of memory.
 
 use super::{Admission, Ancestors, Attach, Policy, Reach, Release, Rule, Settling, Shortage};
 
