@@ -47,7 +47,9 @@ fn a_move_that_does_not_fit_changes_nothing() {
     let mut resident = Puppet::start(&machine, &b);
     mover.tell("touch 900");
     resident.tell("touch 400");
-    // A move may drop pages of files to make room: now there are none.
+    // A move may drop pages of files to make room: now there are none. (Programs that have answered may
+    // be on their way back to sleep, and would need some of them.)
+    machine.wait_until_idle();
     b.write("memory.force_empty", "0").expect("it can always be tried");
     // Not even empty would B hold it; just not beside the resident; one page short.
     let need = a.stat("rss") / 4096;
