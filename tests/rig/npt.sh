@@ -8,8 +8,11 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 rig=$1
 shift
-names=("$@")
-[ "$*" != ci ] || mapfile -t names < <(grep -v '^#' "$here/ci-part")
+names=("$@") listed=()
+if [ "$*" = ci ]; then
+    mapfile -t names < <(grep -v '^#' "$here/ci-part")
+    listed=("${names[@]}")
+fi
 mapfile -t absent < <(grep -v '^#' "$here/not-inside")
 "$here/prepare.sh" "$rig"
 stage=$rig/stage
@@ -29,6 +32,11 @@ programs=$(sed -n 's/.*"PROGRAMS","\([^"]*\)".*/\1/p' <<<"$built" | tail -n 1)
 mapfile -t compiled < <(find "$programs" -type f)
 "$here/stage.sh" "$stage" "$vmcg" "${tests[@]}" "${compiled[@]}" /usr/bin/{script,dash,stress-ng,hugectl,hugeadm} \
     /bin/bash /usr/lib/x86_64-linux-gnu/libhugetlbfs.so.0
+# A test that was renamed must not drop out of a list without a word.
+known=$(for program in "${tests[@]}"; do "$program" --list; done)
+for name in "${absent[@]}" "${listed[@]}"; do
+    [[ $known == *"$name"* ]] || { echo "rig: no test has the name $name that tests/rig lists" >&2 && exit 1; }
+done
 # Debugging information is most of their size, and all of it would be copied into the rig's memory.
 strip -g "$stage$vmcg" "${tests[@]/#/$stage}"
 
