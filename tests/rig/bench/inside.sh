@@ -31,6 +31,21 @@ measure_touch() {
     done
 }
 
+# What no design with these parts can do without: an exit for each page, a second thread, a request through FUSE.
+measure_floors() {
+    mkdir -p /mnt/answers
+    "$programs/answers" /mnt/answers
+    for _ in 1 2 3; do
+        for how in present asked; do
+            figure exit-$how vmcg "$("$programs/exits" $how 16384)"
+        done
+        for how in read pread; do
+            figure $how-answers vmcg "$("$programs/groups" $how /mnt/answers/memory.usage_in_bytes 1000)"
+        done
+    done
+    umount /mnt/answers
+}
+
 measure_forks() {
     for _ in 1 2 3; do
         for side in linux vmcg; do
@@ -111,6 +126,7 @@ done
 measure_reads
 measure_groups
 measure_touch
+measure_floors
 measure_forks
 for size in 64 256 512; do
     measure_size $size

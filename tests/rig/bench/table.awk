@@ -8,6 +8,8 @@ END {
     print "| what | Linux 6.1 | vmcg | ratio | goal | |"
     print "|---|---:|---:|---:|---:|---|"
     row("first touch of a 4 KiB page", "touch", "touch", 3)
+    row("of that, at least: an exit for a page that is there", "touch", "exit-present", "")
+    row("of that, at least: the same, and a thread that installs zeros", "touch", "exit-asked", "")
     size_count = split("64 256 512", sizes)
     policy_count = split("none rollback reserve precharge half lazy", policies)
     for (s = 1; s <= size_count; s++)
@@ -18,6 +20,8 @@ END {
     row("open, read, close of memory.stat", "read-stat", "read-stat", 3)
     row("read of an open memory.usage_in_bytes", "pread-usage_in_bytes", "pread-usage_in_bytes", 3)
     row("read of an open memory.stat", "pread-stat", "pread-stat", 3)
+    row("of that, at least: open, read, close through FUSE", "read-usage_in_bytes", "read-answers", "")
+    row("of that, at least: read of an open file through FUSE", "pread-usage_in_bytes", "pread-answers", "")
     row("mkdir, each of 1,000", "make", "make", "")
     row("rmdir, each of 1,000", "remove", "remove", "")
     row("fork, exit and wait", "fork", "fork", "")
