@@ -115,6 +115,25 @@ fn files_change_hands_and_keep_their_owners_in_an_archive() {
     machine.finish();
 }
 
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn a_file_that_shows_through_keeps_its_number_when_it_is_changed() {
+    let machine = Machine::up();
+    let group = machine.group("A");
+    let shown = tempfile::Builder::new().prefix("shown").tempdir_in("/tmp").expect("a folder");
+    fs::write(shown.path().join("file"), "text\n").expect("a file");
+    // Editors take a file whose number changes for one that somebody else has replaced.
+    let script = "cd $0; stat -c '%d %i %Y' . file; ls -i; : >> file; stat -c '%d %i %Y' . file; ls -i; \
+                  echo more >> file; cat file; rm file";
+    let dir = shown.path().to_str().expect("a path of letters");
+    let told = machine.exec_file(&group, "/bin/sh".as_ref(), &["-c", script, dir]).finish();
+    let lines: Vec<_> = told.stdout.lines().collect();
+    let [before @ .., _, _, _, _, _] = &lines[..] else { panic!("{told:?}") };
+    assert_eq!((before, &lines[6..]), (&lines[3..6], &["text", "more"][..]), "{told:?}");
+    assert_eq!(fs::read_to_string(shown.path().join("file")).expect("still there"), "text\n");
+    machine.finish();
+}
+
 /// Programs of the distribution, with work that shows whether files, threads, pipes and memory do theirs.
 const DISTRIBUTION: [(&str, &[&str]); 5] = [
     (

@@ -10,7 +10,7 @@ use super::lookup::{Found, Place, lookup};
 use super::node::{Below, Dentry, Node, NodeBody};
 use super::pipe::Pipe;
 use super::tmpfs::Walk;
-use super::uapi::mode;
+use super::uapi::{Stat, mode};
 use super::{context_of, directory, path};
 use crate::errno::Errno;
 use crate::heap;
@@ -93,8 +93,7 @@ fn ensure(kernel: &mut Kernel, tid: Tid, directory: &[u8]) -> Result<Rc<Node>, E
             let (upper, name) = path::split(directory).ok_or(Errno::EROFS)?;
             let parent = ensure(kernel, tid, upper)?;
             let stat = lookup(kernel, tid, directory, Follow::Yes)?.stat();
-            let (ino, now) = (kernel.files.tmpfs.new_ino(), kernel.clock.realtime());
-            let node = Node::directory(ino, stat.mode, now, Below::Seen);
+            let node = Node::directory(stat.ino, stat.mode, stat.mtime_ns, Below::Seen);
             node.set_owner(stat.owner);
             let node = kernel.frames.new_rc(node)?;
             let dentry = Dentry::new(&kernel.frames, name, node.clone())?;
@@ -119,6 +118,23 @@ pub(crate) fn add(
     let node = kernel.frames.new_rc(Node::new(ino, permissions, now, body))?;
     slot.put(kernel, node.clone())?;
     Ok((node, slot.path))
+}
+
+/// Makes a file that is to be changed, in place of the one of the share that showed there, and like it.
+pub(super) fn replace(
+    kernel: &mut Kernel,
+    tid: Tid,
+    absolute: &[u8],
+    shown: Stat,
+    object: &Rc<Object>,
+) -> Result<Rc<Node>, Errno> {
+    let slot = slot(kernel, tid, absolute)?;
+    let body = NodeBody::File(object.clone());
+    let node = Node::new(shown.ino, shown.mode, shown.mtime_ns, body);
+    node.set_owner(shown.owner);
+    let node = kernel.frames.new_rc(node)?;
+    slot.put(kernel, node.clone())?;
+    Ok(node)
 }
 
 /// Fails with EEXIST where a path leads to something.

@@ -7,6 +7,7 @@ use core::cell::RefCell;
 use super::device::{self, DeviceEntry};
 use super::hugetlbfs::sysfs::{self, IsLeaf, SysEntry};
 use super::lookup::{lookup, number_of};
+use super::share::{ShareFile, ino_below};
 use super::tmpfs::Walk;
 use super::uapi::{Stat, entry_type, mode};
 use super::{path, procfs};
@@ -132,7 +133,7 @@ pub(crate) fn gather(kernel: &mut Kernel, tid: Tid, path: &[u8]) -> Result<Vec<E
         let mode = if is_leaf == IsLeaf::Yes { mode::REGULAR } else { mode::DIRECTORY };
         found.iter().for_each(|name| names.add(name.as_bytes(), 0, entry_type(mode)));
     } else {
-        gather_share(path, &mut names)?;
+        gather_share(path, &mut names, |ino| ino)?;
     }
     let kind = entry_type(mode::DIRECTORY);
     let own = number_of(path);
@@ -161,7 +162,7 @@ fn gather_devices(names: &mut Names) {
 fn gather_overlay(walk: Walk, path: &[u8], names: &mut Names) -> Result<(), Errno> {
     let node = match walk {
         Walk::Node(node) => node,
-        Walk::Below => return gather_share(path, names),
+        Walk::Below => return gather_share(path, names, ino_below),
         // The path of an open directory has no links in it; one put there since leads nowhere.
         Walk::Link(_) => return Err(Errno::ENOENT),
     };
@@ -179,7 +180,7 @@ fn gather_overlay(walk: Walk, path: &[u8], names: &mut Names) -> Result<(), Errn
     }
     if node.shows_below() {
         // Where the share has no such directory there is nothing to show through.
-        match gather_share(path, names) {
+        match gather_share(path, names, ino_below) {
             Ok(()) | Err(Errno::ENOENT | Errno::ENOTDIR) => {}
             Err(errno) => return Err(errno),
         }
@@ -187,9 +188,9 @@ fn gather_overlay(walk: Walk, path: &[u8], names: &mut Names) -> Result<(), Errn
     Ok(())
 }
 
-/// A directory of the share.
-fn gather_share(path: &[u8], names: &mut Names) -> Result<(), Errno> {
-    let Ok(file) = super::share::ShareFile::open(path, Follow::Yes)? else {
+/// A directory of the share, whose inode numbers are told as `ino_of` has them.
+fn gather_share(path: &[u8], names: &mut Names, ino_of: fn(u64) -> u64) -> Result<(), Errno> {
+    let Ok(file) = ShareFile::open(path, Follow::Yes)? else {
         return Err(Errno::ENOENT);
     };
     let mut cookie = 0;
@@ -202,7 +203,7 @@ fn gather_share(path: &[u8], names: &mut Names) -> Result<(), Errno> {
         let before = cookie;
         while let Some((entry, next, after)) = unpack(rest) {
             if entry.name != b"." && entry.name != b".." {
-                names.add(&entry.name, entry.ino, entry.kind);
+                names.add(&entry.name, ino_of(entry.ino), entry.kind);
             }
             cookie = next;
             rest = after;

@@ -108,7 +108,10 @@ fn step(
         return match walk? {
             Walk::Node(node) => Ok(Step::Found(Found::Node(node))),
             Walk::Link(next) => Ok(Step::Link(next)),
-            Walk::Below => share_step(kernel, raw, follow),
+            Walk::Below => Ok(match share_step(kernel, raw, follow)? {
+                Step::Found(Found::Share(file)) => Step::Found(Found::Share(file.below_tmpfs())),
+                other => other,
+            }),
         };
     }
     if let Some(rest) = path::below(text, b"/proc") {

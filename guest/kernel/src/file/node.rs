@@ -18,7 +18,7 @@ use crate::memory::object::Object;
 use vmcg_abi::layout::PAGE_SIZE;
 
 /// Device number of every tmpfs.
-const TMPFS_DEV: u64 = 0x20;
+pub(super) const TMPFS_DEV: u64 = 0x20;
 
 /// Longest name that lies in its dentry itself.
 const NAME_INLINE_MAX: usize = 39;

@@ -11,7 +11,7 @@ use super::open_file::{Body, Cached, OpenFile};
 use super::pipe::{Pipe, Side};
 use super::share::ShareFile;
 use super::stream::Stream;
-use super::uapi::{Stat, mode, open};
+use super::uapi::{Stat, open};
 use super::{change, context_of, hugetlbfs, path};
 use crate::errno::Errno;
 use crate::host::Follow;
@@ -254,9 +254,10 @@ fn copy_up(
             offset += len as u64;
         }
     }
-    let permissions = stat.mode & mode::PERMISSIONS;
-    let (node, _) = change::add(kernel, tid, path, permissions, NodeBody::File(object.clone()))?;
-    node.set_owner(stat.owner);
+    let node = change::replace(kernel, tid, path, stat, &object)?;
+    if flags & open::TRUNCATE != 0 {
+        node.touch(kernel.clock.realtime());
+    }
     Ok(Body::Memory(node, object))
 }
 

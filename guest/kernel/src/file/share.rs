@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::rc::{Rc, Weak};
 use alloc::vec::Vec;
 
+use super::node::TMPFS_DEV;
 use super::uapi::{SECTOR_LEN, Stat};
 use crate::errno::Errno;
 use crate::host::{self, Follow, HostStat, Opened};
@@ -18,6 +19,14 @@ pub(crate) struct ShareFile {
     /// Its path without symbolic links, where that is another one than it was looked up by.
     real: Option<Box<[u8]>>,
     is_owner: bool,
+    /// It shows through a tmpfs, and counts as a file of that.
+    is_below: bool,
+}
+
+/// The inode number, in a tmpfs, of a file of the share that shows through it. It keeps it when it is
+/// copied to be changed; numbers of files the tmpfs makes itself are never that large.
+pub(super) const fn ino_below(ino: u64) -> u64 {
+    ino | 1 << 62
 }
 
 /// Page cache of a file that somebody has open or mapped.
@@ -40,7 +49,7 @@ impl ShareFile {
     pub(crate) fn open(path: &[u8], follow: Follow) -> Result<Result<Self, Vec<u8>>, Errno> {
         Ok(match host::file_open(path, follow)? {
             Opened::File(handle, host_stat, real) => {
-                Ok(Self { handle, host_stat, real, is_owner: true })
+                Ok(Self { handle, host_stat, real, is_owner: true, is_below: false })
             }
             Opened::Elsewhere(path) => Err(path),
         })
@@ -62,6 +71,12 @@ impl ShareFile {
         found
     }
 
+    /// The file as one that shows through a tmpfs.
+    pub(super) fn below_tmpfs(mut self) -> Self {
+        self.is_below = true;
+        self
+    }
+
     /// The path without symbolic links of what was looked up as `path`.
     pub(crate) fn real_path(&self, path: &[u8]) -> Vec<u8> {
         self.real.as_deref().unwrap_or(path).to_vec()
@@ -76,9 +91,13 @@ impl ShareFile {
     pub(crate) fn stat(&self) -> Stat {
         const NS_PER_S: u64 = 1_000_000_000;
         let host = &self.host_stat;
+        let (dev, ino) = match self.is_below {
+            true => (TMPFS_DEV, ino_below(host.ino)),
+            false => (host.dev, host.ino),
+        };
         Stat {
-            dev: host.dev,
-            ino: host.ino,
+            dev,
+            ino,
             mode: host.mode,
             nlink: host.nlink,
             owner: host.owner,
