@@ -129,6 +129,51 @@ fn half_moves_what_fits_and_shows_the_rest_on_both_sides() {
 
 #[test]
 #[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn what_a_move_did_and_why_pages_stayed_is_said_afterwards() {
+    let machine = Machine::up();
+    let (a, b, third) = (machine.group("A"), machine.group("B"), machine.group("third"));
+    assert_eq!(a.read("memory.recharge_last"), "", "nobody has left yet");
+    let mut puppet = Puppet::start(&machine, &third);
+    puppet.tell("touch 200");
+    let elsewhere = third.stat("rss");
+    choose(&a, "none");
+    assert_eq!(move_errno(&a, &puppet), 0);
+    puppet.tell("touch 100");
+    puppet.tell("fork");
+    puppet.tell("touch 50");
+    assert_eq!(move_errno(&b, &puppet), 0);
+    let last = a.read("memory.recharge_last");
+    let said = |key: &str| -> u64 {
+        let value = last.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+        value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{key}: {last}"))
+    };
+    assert_eq!(
+        (said("tid"), said("moved"), said("failed")),
+        (puppet.tid().into(), b.pages() * PAGE, 0)
+    );
+    assert!(said("moved") >= 50 * PAGE && said("skipped_shared") >= 100 * PAGE, "{last}");
+    // All of its pages in the third group are the child's as well, but for those written since.
+    let other = said("skipped_shared") + said("skipped_foreign_owner");
+    assert!(other >= elsewhere && said("skipped_kind") > 0, "text stays: {last}");
+    assert!(
+        said("longest_pause_us") > 0 && said("longest_pause_us") <= said("paused_us"),
+        "{last}"
+    );
+    for part in ["to /B\n", "policy rollback\n", "outcome moved\n"] {
+        assert!(last.contains(part), "{last}");
+    }
+    let moves = machine.vmcg("ps", &["--moves"]).stdout;
+    let line = moves.lines().last().expect("a line for each move");
+    for part in ["/A", "/B", "rollback", " us", "moved"] {
+        assert!(line.contains(part), "{part}: {moves}");
+    }
+    puppet.tell("reap");
+    puppet.finish();
+    machine.finish();
+}
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
 fn the_mask_says_whether_anonymous_and_file_pages_move() {
     let machine = Machine::up();
     let (a, b) = (machine.group("A"), machine.group("B"));
