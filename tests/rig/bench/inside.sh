@@ -92,7 +92,7 @@ end_hog() {
 
 # Moves $task to B and back, so that each sample moves the same pages.
 measure_moves() { # WHAT SIDE ROOT FILE MEBIBYTES
-    for _ in 1 2; do
+    for _ in 1 2 3 4; do
         for group in B A; do
             took=$("$programs/groups" write "$3/$group/$4" "$task")
             figure "$1" "$2" $((took / ($5 * 256)))
