@@ -146,22 +146,6 @@ impl Memcg {
         run.done
     }
 
-    /// Takes up to `pages` from `group` for a move; false when nothing was found.
-    pub(crate) fn make_room(
-        &mut self,
-        guest: &mut dyn Guest,
-        group: GroupId,
-        resource: Resource,
-        pages: u64,
-    ) -> bool {
-        loop {
-            let done = self.reclaim(guest, group, Pages::new(pages), Effort::relieving(resource));
-            if done.reclaimed > 0 || done.is_exhausted {
-                return done.reclaimed > 0;
-            }
-        }
-    }
-
     fn start(&mut self, guest: &dyn Guest, scope: Scope, goal: Pages, effort: Effort) -> Run {
         self.has_swap = !guest.swap_free().is_zero();
         Run {

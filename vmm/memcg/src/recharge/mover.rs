@@ -12,7 +12,7 @@ use crate::{GroupId, Guest, Gva, Memcg, Pages, Tid};
 
 /// Steps that only made room before a move gives up, although each of them found some: others may take
 /// it as fast.
-const ROOM_STEPS_MAX: u32 = 4096;
+const ROOM_STEPS_MAX: u32 = 1 << 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {

@@ -167,7 +167,11 @@ fn room_is_made_for_a_move_however_much_it_needs() {
         m.cache(b, 4000).unwrap();
         let mut one = m.begin(tid, b).unwrap();
         let report = loop {
-            match m.step(&mut one, 4096).unwrap() {
+            let clean = m.guest.clean.len();
+            let progress = m.step(&mut one, 4096).unwrap();
+            // The guest stands still meanwhile.
+            assert!(clean - m.guest.clean.len() <= 64, "{policy:?}");
+            match progress {
                 Progress::More => assert_eq!(m.memcg.check(), []),
                 Progress::Done(report) => break report,
             }
