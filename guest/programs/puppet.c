@@ -11,10 +11,12 @@
  *   child N     the child writes to the first N pages
  *   reap        the child ends and is waited for
  *   pid         says the process id
+ *   thread      makes a thread that does nothing, and says its id
  *   exit N      ends with status N
  *
  * Between two answers it touches no page that it has not touched before: no stdio, no heap.
  */
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,6 +88,23 @@ static void make_child(void) {
     close(from_child[1]);
 }
 
+static void *say_id_and_wait(void *unused) {
+    pid_t id = gettid();
+    write(from_child[1], &id, sizeof id);
+    for (;;)
+        pause();
+    return unused;
+}
+
+static pid_t make_thread(void) {
+    pthread_t thread;
+    pid_t id = 0;
+    if (pipe(from_child) || pthread_create(&thread, 0, say_id_and_wait, 0))
+        _exit(96);
+    read(from_child[0], &id, sizeof id);
+    return id;
+}
+
 static int obey(void) {
     char *space = strchr(line, ' ');
     unsigned long count = space ? strtoul(space + 1, 0, 10) : 0;
@@ -121,6 +140,8 @@ static int obey(void) {
         number = status;
     } else if (strncmp(line, "pid", 3) == 0) {
         number = getpid();
+    } else if (strncmp(line, "thread", 6) == 0) {
+        number = make_thread();
     } else {
         _exit(count);
     }

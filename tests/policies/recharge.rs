@@ -63,6 +63,33 @@ fn where_there_is_room_every_policy_but_none_moves_everything() {
 
 #[test]
 #[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
+fn only_its_first_thread_takes_the_pages_of_a_process_along() {
+    let machine = Machine::up();
+    let (a, b) = (machine.group("A"), machine.group("B"));
+    let mut puppet = Puppet::start(&machine, &a);
+    puppet.tell("touch 500");
+    let thread = puppet.tell("thread").to_string();
+    machine.wait_until_idle();
+    let anonymous = a.stat("rss");
+    for policy in POLICIES {
+        choose(&b, policy);
+        b.write("tasks", &thread).expect("a thread moves alone");
+        assert_eq!(b.tasks(), vec![thread.parse().expect("an id")], "{policy}");
+        machine.wait_until_idle();
+        assert_eq!((a.stat("rss"), b.stat("rss")), (anonymous, 0), "{policy}");
+        assert_eq!((a.stat("foreign"), a.stat("lazy_pending")), (0, 0), "{policy}");
+        a.write("tasks", &thread).expect("and back");
+    }
+    choose(&b, "rollback");
+    assert_eq!(move_errno(&b, &puppet), 0);
+    assert_eq!((a.stat("rss"), b.stat("rss")), (0, anonymous), "its thread has stayed behind");
+    assert_eq!(a.tasks().len(), 1);
+    puppet.finish();
+    machine.finish();
+}
+
+#[test]
+#[cfg_attr(no_kvm, ignore = "NO_KVM=1: needs /dev/kvm")]
 fn a_refusing_policy_changes_nothing() {
     let machine = Machine::up();
     let (a, b) = (machine.group("A"), machine.group("B"));

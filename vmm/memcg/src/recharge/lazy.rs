@@ -237,8 +237,8 @@ impl Memcg {
 
     /// Lets pages leave `group` and the groups that are charged to it, `pages_max` of each task at
     /// most, until some have that `relieves` counts; returns how many. Zero means that no such page
-    /// waits to leave, or none finds room elsewhere. To be called before a charge of `group` is refused. The guest stands
-    /// still.
+    /// waits to leave, or none finds room elsewhere. To be called before a charge of `group` is
+    /// refused. The guest stands still.
     pub fn settle_out_of(
         &mut self,
         guest: &mut dyn Guest,
