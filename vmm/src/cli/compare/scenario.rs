@@ -213,6 +213,7 @@ fn unknown(path: &Path, what: &str, kind: &'static str, name: &str) -> BadScenar
 
 #[cfg(test)]
 mod tests {
+    use super::super::programs::prepare;
     use super::*;
 
     const GOOD: &str = r#"
@@ -253,6 +254,22 @@ mod tests {
         assert_eq!(scenario.options["recharge"], ["none", "lazy"]);
         assert_eq!(scenario.moves[0].when.after.as_deref(), Some("task"));
         assert_eq!((scenario.groups.len(), scenario.limits.len()), (2, 1));
+    }
+
+    #[test]
+    fn the_scenarios_that_are_shipped_can_be_played_at_any_scale() {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/scenarios");
+        let entries = fs::read_dir(shipped).unwrap().map(|entry| entry.unwrap().path());
+        let is_scenario = |path: &PathBuf| path.extension().is_some_and(|end| end == "toml");
+        let paths: Vec<_> = entries.filter(is_scenario).collect();
+        assert_eq!(paths.len(), 4, "{paths:?}");
+        for (path, scale) in paths.iter().flat_map(|path| ["1", "1/8", "8"].map(|s| (path, s))) {
+            let scenario = Scenario::read(path, scale.parse().unwrap()).unwrap();
+            let place = tempfile::tempdir().unwrap();
+            let near = path.parent().unwrap();
+            let programs = prepare(&scenario, near, place.path(), scale.parse().unwrap());
+            assert_eq!(programs.unwrap().len(), scenario.programs.len(), "{}", path.display());
+        }
     }
 
     #[test]
