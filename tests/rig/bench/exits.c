@@ -5,18 +5,16 @@
  *   present  the host has the page already: the guest is left once, and KVM maps it
  *   asked    the page is missing: a second thread is asked through userfaultfd, and installs zeros
  */
+#include "measure.h"
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { PAGE = 4096, CODE = 0x1000, FIRST = 0x200000, SIZE = 256 << 20 };
@@ -26,19 +24,6 @@ static const unsigned char TOUCH[] = {0xc6, 0x03, 0x01, 0x81, 0xc3, 0, 0x10, 0, 
 
 static char *memory;
 static int faults;
-
-static void must(int ok, const char *what) {
-    if (ok)
-        return;
-    perror(what);
-    exit(1);
-}
-
-static double now_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1e9 + now.tv_nsec;
-}
 
 static void *answer(void *unused) {
     struct uffd_msg message;

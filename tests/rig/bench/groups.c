@@ -7,28 +7,13 @@
  *   groups remove DIR COUNT      one rmdir of the same
  *   groups write FILE TEXT       one write
  */
+#include "measure.h"
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 static char text[1 << 16];
-
-static void must(int ok, const char *what) {
-    if (ok)
-        return;
-    perror(what);
-    exit(1);
-}
-
-static double now_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1e9 + now.tv_nsec;
-}
 
 static void read_afresh(const char *path, int number) {
     (void)number;
