@@ -44,6 +44,13 @@ impl Slot {
         Ok(())
     }
 
+    /// Gives the name to a node that is made for it.
+    fn put_new(&self, kernel: &Kernel, node: Node) -> Result<Rc<Node>, Errno> {
+        let node = kernel.frames.new_rc(node)?;
+        self.put(kernel, node.clone())?;
+        Ok(node)
+    }
+
     fn enter(&self, dentry: Box<Dentry>, now_ns: u64) {
         if let Some(names) = self.parent.names() {
             names.borrow_mut().insert(dentry);
@@ -55,8 +62,7 @@ impl Slot {
     fn clear(&self, kernel: &mut Kernel, is_in_share: bool) -> Result<(), Errno> {
         let (ino, now) = (kernel.files.tmpfs.new_ino(), kernel.clock.realtime());
         if is_in_share {
-            let gone = kernel.frames.new_rc(Node::new(ino, 0, now, NodeBody::Gone))?;
-            self.put(kernel, gone)?;
+            self.put_new(kernel, Node::new(ino, 0, now, NodeBody::Gone))?;
         } else if let Some(names) = self.parent.names() {
             names.borrow_mut().remove(&self.name);
             self.parent.touch(now);
@@ -115,8 +121,7 @@ pub(crate) fn add(
 ) -> Result<(Rc<Node>, Vec<u8>), Errno> {
     let slot = slot(kernel, tid, absolute)?;
     let (ino, now) = (kernel.files.tmpfs.new_ino(), kernel.clock.realtime());
-    let node = kernel.frames.new_rc(Node::new(ino, permissions, now, body))?;
-    slot.put(kernel, node.clone())?;
+    let node = slot.put_new(kernel, Node::new(ino, permissions, now, body))?;
     Ok((node, slot.path))
 }
 
@@ -132,9 +137,7 @@ pub(super) fn replace(
     let body = NodeBody::File(object.clone());
     let node = Node::new(shown.ino, shown.mode, shown.mtime_ns, body);
     node.set_owner(shown.owner);
-    let node = kernel.frames.new_rc(node)?;
-    slot.put(kernel, node.clone())?;
-    Ok(node)
+    slot.put_new(kernel, node)
 }
 
 /// Fails with EEXIST where a path leads to something.
@@ -171,10 +174,8 @@ pub(crate) fn make_node(
     let permissions = mode & !context_of(kernel, tid).borrow().umask;
     let slot = slot(kernel, tid, absolute)?;
     let (ino, now) = (kernel.files.tmpfs.new_ino(), kernel.clock.realtime());
-    let node = kernel.frames.new_rc(Node::new(ino, permissions, now, body))?;
-    let is_directory = node.names().is_some();
-    slot.put(kernel, node)?;
-    if is_directory {
+    let node = slot.put_new(kernel, Node::new(ino, permissions, now, body))?;
+    if node.names().is_some() {
         slot.parent.linked();
     }
     Ok(())
